@@ -1,0 +1,168 @@
+"""Every failure that Slipway names, in one tree.
+
+    SlipwayError
+    ├── PermanentError                 trying again cannot help: the task fails at once
+    │   ├── InvalidInputError          what a person gave is wrong
+    │   │   ├── InvalidSpecError           a service's YAML
+    │   │   ├── InvalidPlatformError       platform.yaml
+    │   │   ├── InvalidParamsError         a run's form or conf
+    │   │   └── UnknownServiceError        no such service
+    │   ├── ModelNotFoundError         no such model, version, alias or run in the registry
+    │   ├── ModelNotDeployableError    found, but not READY, without signature, without artifacts
+    │   ├── InvalidMLmodelError        the MLmodel file cannot be read
+    │   ├── UnsafePathError            a path would leave its folder
+    │   ├── DependencyLockError        the requirements cannot be resolved
+    │   ├── BaseImageError             the base image does not fit the model
+    │   ├── AccessDeniedError          credentials expired, missing or without the right
+    │   ├── EndpointFailedError        the endpoint did not become healthy
+    │   ├── EndpointRolledBackError    SageMaker went back to the old config by itself
+    │   ├── EndpointRollbackFailedError  and could not even do that
+    │   ├── EndpointBusyError          somebody else is changing the endpoint
+    │   ├── EndpointMissingError       the endpoint is gone
+    │   ├── CapacityError              AWS has no such instances just now
+    │   ├── VerificationError          the endpoint's answers are not the model's
+    │   ├── ApprovalRejectedError      a person said no
+    │   ├── ApprovalTimedOutError      nobody answered
+    │   ├── LeaseHeldError             another run may change this endpoint
+    │   └── SupersededError            newer work took this one's place
+    ├── TransientError                 the same call may go through later: the task is retried
+    │   ├── StorageUnavailableError        S3
+    │   ├── RegistryUnavailableError       the image registry
+    │   ├── ModelRegistryUnavailableError  MLflow
+    │   ├── StateConflictError             state.json changed between read and write
+    │   └── ThrottledError                 AWS asks to slow down
+    └── SandboxError                   the model's own code failed or broke its limits
+
+A message says what was found, what was expected and what to do. Retry or fail is decided by class,
+once, in ``dags/slipway_dags/retries.py``.
+"""
+
+from __future__ import annotations
+
+
+class SlipwayError(Exception):
+    """Root of all failures that Slipway raises itself."""
+
+
+class PermanentError(SlipwayError):
+    """Trying again cannot help; somebody has to change something first."""
+
+
+class TransientError(SlipwayError):
+    """The same call may go through later."""
+
+
+class InvalidInputError(PermanentError):
+    """What a person gave is wrong."""
+
+
+class InvalidSpecError(InvalidInputError):
+    """A service's YAML does not describe a service."""
+
+
+class InvalidPlatformError(InvalidInputError):
+    """``platform.yaml`` does not describe the installation."""
+
+
+class InvalidParamsError(InvalidInputError):
+    """A run's form or conf holds fields or values that the DAG does not take."""
+
+
+class UnknownServiceError(InvalidInputError):
+    """There is no service of that name."""
+
+
+class ModelNotFoundError(PermanentError):
+    """The registry has no such model, version, alias or run."""
+
+
+class ModelNotDeployableError(PermanentError):
+    """The model version exists but lacks what a deployment needs."""
+
+
+class InvalidMLmodelError(PermanentError):
+    """The MLmodel file cannot be read or does not describe a model."""
+
+
+class UnsafePathError(PermanentError):
+    """A path from outside would leave the folder that it belongs to."""
+
+
+class DependencyLockError(PermanentError):
+    """The model's requirements cannot be resolved for the image's platform."""
+
+
+class BaseImageError(PermanentError):
+    """The base image does not exist or does not fit the model."""
+
+
+class AccessDeniedError(PermanentError):
+    """Credentials have expired, are missing or lack the right."""
+
+
+class EndpointFailedError(PermanentError):
+    """The endpoint did not become healthy."""
+
+
+class EndpointRolledBackError(PermanentError):
+    """SageMaker put the endpoint back on its old configuration by itself."""
+
+
+class EndpointRollbackFailedError(PermanentError):
+    """SageMaker could not put the endpoint back; it needs a person."""
+
+
+class EndpointBusyError(PermanentError):
+    """Somebody else is changing the endpoint."""
+
+
+class EndpointMissingError(PermanentError):
+    """The endpoint does not exist any more."""
+
+
+class CapacityError(PermanentError):
+    """AWS has not enough instances of the wanted type just now."""
+
+
+class VerificationError(PermanentError):
+    """The endpoint's answers differ from the model's own."""
+
+
+class ApprovalRejectedError(PermanentError):
+    """An approver said no."""
+
+
+class ApprovalTimedOutError(PermanentError):
+    """No approver answered in time."""
+
+
+class LeaseHeldError(PermanentError):
+    """Another run holds the right to change this endpoint."""
+
+
+class SupersededError(PermanentError):
+    """Newer work took this one's place."""
+
+
+class StorageUnavailableError(TransientError):
+    """S3 does not answer or answers with a server error."""
+
+
+class RegistryUnavailableError(TransientError):
+    """The image registry does not answer or answers with a server error."""
+
+
+class ModelRegistryUnavailableError(TransientError):
+    """The MLflow server does not answer or answers with a server error."""
+
+
+class StateConflictError(TransientError):
+    """``state.json`` changed between reading and writing it."""
+
+
+class ThrottledError(TransientError):
+    """AWS asks to slow down."""
+
+
+class SandboxError(SlipwayError):
+    """The model's own code failed in the sandbox or broke its limits."""
