@@ -1,0 +1,71 @@
+"""What was counted in the two arms of traffic while a step was on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipway.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class ArmCounts:
+    """Requests of one arm in one closed metric period, and how many of them were bad."""
+
+    requests: int
+    bad: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bad <= self.requests:
+            raise InvalidInputError(
+                f"An arm counted {self.bad} bad requests of {self.requests}: the bad ones must be between 0 and all. "
+                "Check that both numbers come from the same variant and period."
+            )
+
+    @property
+    def rate(self) -> float:
+        """Share of bad requests, between 0 and 1; 0 without requests."""
+        return self.bad / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True)
+class PeriodCounts:
+    """Both arms in one closed metric period."""
+
+    challenger: ArmCounts
+    champion: ArmCounts
+
+
+@dataclass(frozen=True)
+class ComparisonCounts:
+    """The closed periods since a step began, for one comparison (``error`` or ``slow``)."""
+
+    periods: tuple[PeriodCounts, ...]
+
+    @property
+    def challenger(self) -> ArmCounts:
+        """The challenger's sum over all periods."""
+        return _total([period.challenger for period in self.periods])
+
+    @property
+    def champion(self) -> ArmCounts:
+        """The champion's sum over all periods."""
+        return _total([period.champion for period in self.periods])
+
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Challenger's requests and bad, champion's requests and bad: four arrays with one value a period."""
+        challenger = [period.challenger for period in self.periods]
+        champion = [period.champion for period in self.periods]
+        return (
+            np.array([arm.requests for arm in challenger], dtype=np.float64),
+            np.array([arm.bad for arm in challenger], dtype=np.float64),
+            np.array([arm.requests for arm in champion], dtype=np.float64),
+            np.array([arm.bad for arm in champion], dtype=np.float64),
+        )
+
+
+def _total(arms: Sequence[ArmCounts]) -> ArmCounts:
+    return ArmCounts(requests=sum(arm.requests for arm in arms), bad=sum(arm.bad for arm in arms))

@@ -1,0 +1,254 @@
+"""The judge: from counts to a verdict, with reasons.
+
+A look compares the challenger with the champion on Bernoulli outcomes (``error``: the request failed by the model's
+fault; ``slow``: it took longer than the objective). Each look recomputes everything from the closed metric periods
+since the step began, so a point that CloudWatch delivers late is counted at the next look.
+
+* ``FAIL``: the challenger is worse than ``max_ratio`` times the champion *and* above the floor that does not matter,
+  each by a test that is valid at every look. The smaller of the two e-values is an e-value for "at least one of the
+  two is fine", so neither needs a share of alpha.
+* ``PASS``: the planned sample is there and a third test, valid at every look too, rules out that the challenger is
+  worse by the margin or more (non-inferiority).
+* ``INCONCLUSIVE``: neither yet; the result says how many more requests are needed at the present rates.
+* ``NO_DATA``: an arm has no closed period with requests. Never a success.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from slipway.canary import confidence
+from slipway.canary.counts import ArmCounts, ComparisonCounts
+from slipway.canary.e_process import log_e_value_of_level, log_e_value_of_no_worse, log_e_value_of_ratio
+from slipway.canary.share import ShareCheck, check_share
+
+#: Chance that a step passes though the challenger is worse by the margin, over all looks: half of it for the
+#: champion's bound, half for the challenger's test. The later steps and the bake at 100 % judge again.
+PASS_ALPHA = 0.10
+#: The margin is at least this part of the accepted rate; a fixed number of points would never be shown at high rates.
+RELATIVE_MARGIN = 0.5
+#: Beyond this the answer to "how many more requests" is "more than this service will see".
+_SEARCH_LIMIT_REQUESTS = 1 << 30
+
+
+class Verdict(StrEnum):
+    """The outcome of one look."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NO_DATA = "NO_DATA"
+
+
+@dataclass(frozen=True)
+class JudgePolicy:
+    """What the judge accepts.
+
+    Args:
+        alpha: Chance that a healthy challenger fails this comparison in this step, over all looks.
+        max_ratio: Accepted ratio of the challenger's bad rate to the champion's.
+        ignore_below: Bad rate under which the challenger never fails, between 0 and 1.
+        min_requests: Planned sample: requests of the challenger before a pass.
+        margin: Increase over the accepted bad rate that a pass must rule out, between 0 and 1; half of the accepted
+            rate where that is more.
+        hold_above: Bad rate of the champion above which the comparison says nothing (both arms failing).
+    """
+
+    alpha: float
+    max_ratio: float = 1.0
+    ignore_below: float = 0.001
+    min_requests: int = 1000
+    margin: float = 0.01
+    hold_above: float = 0.2
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """One comparison at one look, with everything that a person needs to check it."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+    challenger: ArmCounts
+    champion: ArmCounts
+    e_value: float
+    e_value_needed: float
+    rate_to_rule_out: float
+    e_value_no_worse: float
+    e_value_no_worse_needed: float
+    requests_needed: int | None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """One evaluation of a step: the verdict over all comparisons."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    comparisons: tuple[ComparisonResult, ...]
+    share: ShareCheck | None
+
+
+def judge(
+    comparisons: dict[str, ComparisonCounts],
+    policies: dict[str, JudgePolicy],
+    *,
+    planned_share: float,
+    latched_failure: str | None = None,
+    dry_run: frozenset[str] = frozenset(),
+) -> Look:
+    """Look once.
+
+    Args:
+        comparisons: Counts since the step began, by the comparison's name.
+        policies: What to accept, by the same names.
+        planned_share: The challenger's planned share of the requests, between 0 and 1 exclusive.
+        latched_failure: Why an earlier look of this step failed; a failure stays one.
+        dry_run: Comparisons that are shown but not acted on.
+
+    Returns:
+        The verdict with its reasons, one a comparison.
+    """
+    results = tuple(
+        compare(name, counts, policies[name], dry_run=name in dry_run) for name, counts in comparisons.items()
+    )
+    acted_on = [result for result in results if not result.dry_run]
+    share = _share(acted_on, planned_share)
+    if latched_failure:
+        return Look(Verdict.FAIL, (f"an earlier look failed: {latched_failure}",), results, share)
+    verdict = _combine([result.verdict for result in acted_on])
+    reasons = tuple(f"{result.name}: {result.reason}" for result in acted_on if result.verdict is verdict)
+    if share is not None and share.mismatch and verdict in (Verdict.PASS, Verdict.INCONCLUSIVE):
+        return Look(Verdict.INCONCLUSIVE, (share.reason,), results, share)
+    return Look(verdict, reasons, results, share)
+
+
+def compare(name: str, counts: ComparisonCounts, policy: JudgePolicy, *, dry_run: bool = False) -> ComparisonResult:
+    """Compare the two arms on one kind of bad request.
+
+    Args:
+        name: The comparison's name, for messages.
+        counts: Closed periods since the step began.
+        policy: What to accept.
+        dry_run: Whether the result is only shown.
+
+    Returns:
+        Verdict, reason, sums, evidence, bound and the number of requests still needed.
+    """
+    challenger, champion = counts.challenger, counts.champion
+    log_worse = _log_e_value_worse(counts, policy)
+    log_no_worse = _log_e_value_no_worse(challenger, champion, policy)
+    verdict, reason, needed = _decide(challenger, champion, policy, log_worse, log_no_worse)
+    return ComparisonResult(
+        name=name,
+        verdict=verdict,
+        reason=reason,
+        challenger=challenger,
+        champion=champion,
+        e_value=_finite_exp(log_worse),
+        e_value_needed=1.0 / policy.alpha,
+        rate_to_rule_out=_rate_to_rule_out(champion, policy),
+        e_value_no_worse=_finite_exp(log_no_worse),
+        e_value_no_worse_needed=2.0 / PASS_ALPHA,
+        requests_needed=needed,
+        dry_run=dry_run,
+    )
+
+
+def requests_needed(challenger: ArmCounts, champion: ArmCounts, policy: JudgePolicy) -> int | None:
+    """Requests of the challenger still missing for a pass if both arms keep their present rates.
+
+    Args:
+        challenger: The challenger's sum.
+        champion: The champion's sum.
+        policy: What to accept.
+
+    Returns:
+        A number of requests, or None when no number suffices (the rate itself is over the margin).
+    """
+    if challenger.requests == 0 or champion.requests == 0:
+        return policy.min_requests
+    low = challenger.requests
+    high = max(policy.min_requests, low)
+    while not _passes_when_scaled(challenger, champion, policy, high):
+        low, high = high, high * 2
+        if high > _SEARCH_LIMIT_REQUESTS:
+            return None
+    while high - low > max(1, high // 200):
+        middle = (low + high) // 2
+        low, high = (low, middle) if _passes_when_scaled(challenger, champion, policy, middle) else (middle, high)
+    return max(0, high - challenger.requests, policy.min_requests - challenger.requests)
+
+
+def _decide(
+    challenger: ArmCounts, champion: ArmCounts, policy: JudgePolicy, log_worse: float, log_no_worse: float
+) -> tuple[Verdict, str, int | None]:
+    if challenger.requests == 0 or champion.requests == 0:
+        arm = "challenger" if challenger.requests == 0 else "champion"
+        return Verdict.NO_DATA, f"the {arm} has no requests in a closed metric period yet", policy.min_requests
+    rates = f"{challenger.rate:.3%} of {challenger.requests} against {champion.rate:.3%} of {champion.requests}"
+    if log_worse >= math.log(1.0 / policy.alpha):
+        return Verdict.FAIL, f"the challenger is worse: {rates}", None
+    if champion.rate > policy.hold_above:
+        return Verdict.INCONCLUSIVE, f"both arms fail or the champion does: {rates}; nothing can be compared", None
+    limit = _rate_to_rule_out(champion, policy)
+    if challenger.requests >= policy.min_requests and log_no_worse >= math.log(2.0 / PASS_ALPHA):
+        return Verdict.PASS, f"below {limit:.2%}: {rates}", 0
+    needed = requests_needed(challenger, champion, policy)
+    missing = f"about {needed} more requests needed" if needed is not None else "no sample size will settle it"
+    return Verdict.INCONCLUSIVE, f"not settled: {rates}; {missing}", needed
+
+
+def _log_e_value_worse(counts: ComparisonCounts, policy: JudgePolicy) -> float:
+    challenger = counts.challenger
+    ratio = log_e_value_of_ratio(*counts.arrays(), max_ratio=policy.max_ratio)
+    requests, bad = np.array([challenger.requests], dtype=float), np.array([challenger.bad], dtype=float)
+    level = log_e_value_of_level(requests, bad, policy.ignore_below)
+    return min(float(ratio), float(level[0]))
+
+
+def _log_e_value_no_worse(challenger: ArmCounts, champion: ArmCounts, policy: JudgePolicy) -> float:
+    requests, bad = np.array([challenger.requests], dtype=float), np.array([challenger.bad], dtype=float)
+    limit = np.array([_rate_to_rule_out(champion, policy)])
+    return float(log_e_value_of_no_worse(requests, bad, limit)[0])
+
+
+def _rate_to_rule_out(champion: ArmCounts, policy: JudgePolicy) -> float:
+    """The rate that a pass must rule out: what is accepted, by the champion's lower bound, plus the margin."""
+    lowest = policy.max_ratio * confidence.lower_bound(champion.requests, champion.bad, PASS_ALPHA / 2)
+    accepted = max(lowest, policy.ignore_below)
+    return min(accepted + max(policy.margin, RELATIVE_MARGIN * accepted), 0.999)
+
+
+def _passes_when_scaled(challenger: ArmCounts, champion: ArmCounts, policy: JudgePolicy, requests: int) -> bool:
+    factor = requests / challenger.requests
+    scaled_challenger, scaled_champion = _scaled(challenger, factor), _scaled(champion, factor)
+    return _log_e_value_no_worse(scaled_challenger, scaled_champion, policy) >= math.log(2.0 / PASS_ALPHA)
+
+
+def _scaled(arm: ArmCounts, factor: float) -> ArmCounts:
+    requests = max(1, round(arm.requests * factor))
+    return ArmCounts(requests=requests, bad=min(requests, round(arm.bad * factor)))
+
+
+def _finite_exp(log_value: float) -> float:
+    return math.exp(min(log_value, 700.0))
+
+
+def _combine(verdicts: list[Verdict]) -> Verdict:
+    for verdict in (Verdict.FAIL, Verdict.NO_DATA, Verdict.INCONCLUSIVE):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.PASS if verdicts else Verdict.NO_DATA
+
+
+def _share(results: list[ComparisonResult], planned_share: float) -> ShareCheck | None:
+    if not results:
+        return None
+    largest = max(results, key=lambda result: result.challenger.requests + result.champion.requests)
+    return check_share(largest.challenger.requests, largest.champion.requests, planned_share)

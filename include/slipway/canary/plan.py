@@ -1,0 +1,87 @@
+"""The frozen plan of a canary: its weights, its alpha, and what must be shown before the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from slipway.canary.judge import Verdict
+from slipway.errors import InvalidParamsError
+
+#: ``error`` and ``slow`` share alpha.
+COMPARISONS_PER_STEP = 2
+
+
+class CanaryPlan(BaseModel):
+    """What one promotion will do, written into the endpoint's state before anything changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    challenger: str = Field(description="Release that is being promoted; the name of its variant.")
+    champion: str = Field(description="Release that has the traffic; the name of its variant.")
+    weights_pct: tuple[float, ...] = Field(description="The challenger's share of the traffic in each step.")
+    bake_seconds: float = Field(gt=0, description="How long each step lasts at least.")
+    max_hold_seconds: float = Field(ge=0, description="How long a step may stay unsettled beyond that.")
+    alpha: float = Field(gt=0, lt=1, description="Chance that a healthy release is rolled back, over the whole run.")
+
+    @model_validator(mode="after")
+    def _weights_rise(self) -> CanaryPlan:
+        if not self.weights_pct:
+            raise ValueError("a canary needs at least one weight")
+        rising = all(low < high for low, high in zip((0.0, *self.weights_pct), self.weights_pct, strict=False))
+        if not rising or self.weights_pct[-1] >= 100:
+            raise ValueError(f"weights must rise, each above 0 and below 100; found {list(self.weights_pct)}")
+        return self
+
+    @property
+    def alpha_per_comparison(self) -> float:
+        """Alpha of one comparison in one step: steps and comparisons share it evenly (Bonferroni).
+
+        The judged bake at 100 % at the end counts as one more step.
+        """
+        return self.alpha / ((len(self.weights_pct) + 1) * COMPARISONS_PER_STEP)
+
+    def planned_share(self, step: int) -> float:
+        """The challenger's share of the traffic in a step.
+
+        Args:
+            step: Number of the step, from 1.
+
+        Returns:
+            A share between 0 and 1.
+        """
+        return self.weights_pct[step - 1] / 100.0
+
+    def shortened(self, weights_pct: Sequence[float]) -> CanaryPlan:
+        """The same plan with fewer steps, as an operator may ask for one run.
+
+        Args:
+            weights_pct: The weights to keep, in order.
+
+        Returns:
+            The shorter plan.
+
+        Raises:
+            InvalidParamsError: A weight is not in the plan, or none is left.
+        """
+        unknown = [weight for weight in weights_pct if weight not in self.weights_pct]
+        if unknown or not weights_pct:
+            raise InvalidParamsError(
+                f"A run may only leave out weights of the plan {list(self.weights_pct)}; found {list(weights_pct)}. "
+                "Change promote.weights_pct in the service's YAML to plan other weights."
+            )
+        return CanaryPlan.model_validate({**self.model_dump(), "weights_pct": tuple(sorted(set(weights_pct)))})
+
+    def missing_passes(self, verdicts: Mapping[int, Verdict], approved: frozenset[int] = frozenset()) -> list[int]:
+        """Steps that neither passed nor were approved by a person.
+
+        Args:
+            verdicts: Last verdict by number of the step.
+            approved: Steps that a person let go on.
+
+        Returns:
+            Numbers of the steps, in order; empty when the promotion may finish.
+        """
+        steps = range(1, len(self.weights_pct) + 1)
+        return [step for step in steps if verdicts.get(step) is not Verdict.PASS and step not in approved]

@@ -1,0 +1,110 @@
+"""One step of a canary: what to do after a look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from slipway.canary.judge import Look, Verdict
+
+OnInconclusive = Literal["ask", "roll_back", "promote"]
+
+
+class Action(StrEnum):
+    """What the promotion does next."""
+
+    WAIT = "wait"
+    ADVANCE = "advance"
+    ROLL_BACK = "roll_back"
+    ASK = "ask"
+
+
+@dataclass(frozen=True)
+class StepClock:
+    """How long a step has been on, and how long it may be.
+
+    Args:
+        elapsed_seconds: Time since the weights were in force.
+        bake_seconds: A pass counts only after this long.
+        max_hold_seconds: Further time that a step may stay unsettled.
+    """
+
+    elapsed_seconds: float
+    bake_seconds: float
+    max_hold_seconds: float
+
+    @property
+    def baked(self) -> bool:
+        """Whether the planned time is over."""
+        return self.elapsed_seconds >= self.bake_seconds
+
+    @property
+    def hold_expired(self) -> bool:
+        """Whether the step has been unsettled for as long as it may."""
+        return self.elapsed_seconds >= self.bake_seconds + self.max_hold_seconds
+
+
+@dataclass(frozen=True)
+class StepFlags:
+    """What people asked for; each is the name of who asked, or None."""
+
+    hold: str | None = None
+    abort: str | None = None
+    approve_now: str | None = None
+
+
+@dataclass(frozen=True)
+class StepDecision:
+    """The next action and why."""
+
+    action: Action
+    reason: str
+
+
+def decide(look: Look, clock: StepClock, flags: StepFlags, on_inconclusive: OnInconclusive) -> StepDecision:
+    """Decide what follows a look.
+
+    Harm goes first: an abort or a failure rolls back whatever else is asked. A hold stops the clock's decisions but not
+    those two. "Approve now" advances over an unsettled look. Without data no policy promotes: a person is asked.
+
+    Args:
+        look: The judge's latest look.
+        clock: Time in this step.
+        flags: What people asked for.
+        on_inconclusive: What follows when the step stays unsettled too long.
+
+    Returns:
+        Action and reason.
+    """
+    urgent = _urgent(look, flags)
+    if urgent:
+        return urgent
+    if flags.hold:
+        return StepDecision(Action.WAIT, f"held by {flags.hold}")
+    if flags.approve_now:
+        return StepDecision(Action.ADVANCE, f"approved by {flags.approve_now} at verdict {look.verdict}")
+    if look.verdict is Verdict.PASS:
+        if clock.baked:
+            return StepDecision(Action.ADVANCE, "; ".join(look.reasons))
+        return StepDecision(Action.WAIT, "passed; waiting for the planned time to end")
+    if clock.hold_expired:
+        return _expired(look, on_inconclusive)
+    return StepDecision(Action.WAIT, "; ".join(look.reasons) or f"verdict {look.verdict}")
+
+
+def _urgent(look: Look, flags: StepFlags) -> StepDecision | None:
+    if flags.abort:
+        return StepDecision(Action.ROLL_BACK, f"aborted by {flags.abort}")
+    if look.verdict is Verdict.FAIL:
+        return StepDecision(Action.ROLL_BACK, "; ".join(look.reasons))
+    return None
+
+
+def _expired(look: Look, on_inconclusive: OnInconclusive) -> StepDecision:
+    why = f"still {look.verdict} at the end of the hold: " + "; ".join(look.reasons)
+    if on_inconclusive == "roll_back":
+        return StepDecision(Action.ROLL_BACK, why)
+    if on_inconclusive == "promote" and look.verdict is not Verdict.NO_DATA:
+        return StepDecision(Action.ADVANCE, f"{why}; the spec promotes then")
+    return StepDecision(Action.ASK, why)

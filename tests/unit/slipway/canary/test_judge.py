@@ -1,0 +1,184 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
+from slipway.canary.judge import JudgePolicy, Verdict, compare, judge, requests_needed
+from slipway.errors import InvalidInputError
+
+POLICY = JudgePolicy(alpha=0.01)
+
+
+def counts(*periods: tuple[int, int, int, int]) -> ComparisonCounts:
+    """Periods as (challenger's requests, bad, champion's requests, bad)."""
+    return ComparisonCounts(
+        tuple(PeriodCounts(challenger=ArmCounts(a, b), champion=ArmCounts(c, d)) for a, b, c, d in periods)
+    )
+
+
+def look(*periods: tuple[int, int, int, int], **options):
+    return judge({"error": counts(*periods)}, {"error": POLICY}, planned_share=0.05, **options)
+
+
+def test_equal_arms_pass_once_the_sample_is_there():
+    result = look((3000, 30, 57000, 570))
+    assert result.verdict is Verdict.PASS
+    assert result.comparisons[0].requests_needed == 0
+
+
+def test_equal_arms_with_few_requests_are_not_settled_and_say_how_many_are_missing():
+    result = look((50, 0, 950, 9))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    needed = result.comparisons[0].requests_needed
+    assert needed is not None
+    assert needed >= 950
+    assert str(needed) in result.reasons[0]
+
+
+def test_five_times_the_errors_fail_within_a_few_hundred_requests():
+    result = look((400, 20, 7600, 76))
+    assert result.verdict is Verdict.FAIL
+    assert result.comparisons[0].e_value >= 100
+
+
+def test_a_bad_rate_under_the_floor_never_fails():
+    policy = JudgePolicy(alpha=0.01, ignore_below=0.001)
+    result = compare("error", counts((100_000, 60, 1_900_000, 19)), policy)
+    assert result.verdict is not Verdict.FAIL
+
+
+@pytest.mark.parametrize(("period", "arm"), [((0, 0, 500, 5), "challenger"), ((500, 5, 0, 0), "champion")])
+def test_an_arm_without_requests_is_no_data(period, arm):
+    result = look(period)
+    assert result.verdict is Verdict.NO_DATA
+    assert arm in result.reasons[0]
+
+
+def test_no_periods_and_no_comparisons_are_no_data():
+    assert look().verdict is Verdict.NO_DATA
+    assert judge({}, {}, planned_share=0.05).verdict is Verdict.NO_DATA
+
+
+def test_all_requests_failing_in_both_arms_is_neither_success_nor_failure():
+    result = look((1000, 1000, 19000, 19000))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "both arms" in result.reasons[0]
+
+
+def test_a_failure_is_latched_though_the_challenger_recovers():
+    result = look((30000, 300, 570000, 5700), latched_failure="error: worse at look 2")
+    assert result.verdict is Verdict.FAIL
+    assert "look 2" in result.reasons[0]
+
+
+def test_a_dry_run_comparison_is_shown_and_not_acted_on():
+    good, bad = counts((3000, 30, 57000, 570)), counts((3000, 600, 57000, 570))
+    result = judge(
+        {"error": good, "slow": bad},
+        {"error": POLICY, "slow": POLICY},
+        planned_share=0.05,
+        dry_run=frozenset({"slow"}),
+    )
+    assert result.verdict is Verdict.PASS
+    assert {c.name: c.verdict for c in result.comparisons}["slow"] is Verdict.FAIL
+
+
+def test_one_failing_comparison_fails_the_look():
+    good, bad = counts((3000, 30, 57000, 570)), counts((3000, 600, 57000, 570))
+    result = judge({"error": good, "slow": bad}, {"error": POLICY, "slow": POLICY}, planned_share=0.05)
+    assert result.verdict is Verdict.FAIL
+    assert [reason.split(":")[0] for reason in result.reasons] == ["slow"]
+
+
+def test_a_share_that_contradicts_the_weight_stops_a_pass_but_not_a_failure():
+    mismatched = look((9000, 90, 51000, 510))
+    assert mismatched.verdict is Verdict.INCONCLUSIVE
+    assert mismatched.share is not None
+    assert mismatched.share.mismatch
+    assert look((9000, 900, 51000, 510)).verdict is Verdict.FAIL
+
+
+def test_a_late_point_is_counted_at_the_next_look():
+    before = look((200, 2, 3800, 38))
+    after = look((200, 12, 3800, 38), (200, 12, 3800, 38))
+    assert before.verdict is Verdict.INCONCLUSIVE
+    assert after.verdict is Verdict.FAIL
+
+
+def test_more_bad_than_requests_is_refused():
+    with pytest.raises(InvalidInputError, match="11 bad requests of 10"):
+        ArmCounts(10, 11)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "canary"),
+    [([0, 0, 0, 0, 0, 0], [0, 1, 2, 1, 0, 0]), ([1] * 10, [100] * 7 + [1] * 3)],
+    ids=["kayenta issue 426", "spinnaker issue 6278"],
+)
+def test_published_counter_examples_of_kayenta_are_flagged(baseline, canary):
+    """Errors a minute that a repeated Mann-Whitney test lets pass; here as minutes of 200 requests in each arm.
+
+    Source: https://github.com/spinnaker/kayenta/issues/426 and https://github.com/spinnaker/spinnaker/issues/6278.
+    """
+    requests = 200
+    periods = [(requests, min(bad, requests), requests, base) for bad, base in zip(canary, baseline, strict=True)]
+    result = compare("error", counts(*periods), JudgePolicy(alpha=0.1, ignore_below=0.0))
+    assert result.e_value > 1
+    if max(canary) > 2:
+        assert result.verdict is Verdict.FAIL
+
+
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 5000),
+    st.floats(0, 0.2),
+    st.floats(0, 0.2),
+)
+@settings(max_examples=60, deadline=None)
+def test_needed_requests_are_enough_or_said_to_be_impossible(challenger_n, champion_n, challenger_rate, champion_rate):
+    challenger = ArmCounts(challenger_n, round(challenger_n * challenger_rate))
+    champion = ArmCounts(champion_n, round(champion_n * champion_rate))
+    needed = requests_needed(challenger, champion, POLICY)
+    if needed is None:
+        assert challenger.rate > max(champion.rate, POLICY.ignore_below)
+        return
+    factor = (challenger.requests + needed * 1.05 + 50) / challenger.requests
+    grown = counts(
+        (
+            round(challenger.requests * factor),
+            math.floor(challenger.bad * factor),
+            round(champion.requests * factor) + 1,
+            round(champion.bad * factor),
+        )
+    )
+    assert compare("error", grown, POLICY).verdict is not Verdict.NO_DATA
+
+
+def test_healthy_releases_are_rolled_back_no_more_often_than_alpha_over_25_looks():
+    alpha, looks, runs = 0.05, 25, 400
+    rng = np.random.default_rng(7)
+    policy = JudgePolicy(alpha=alpha, ignore_below=0.0005)
+    rolled_back = 0
+    for _ in range(runs):
+        challenger_n = rng.binomial(400, 0.25, looks)
+        champion_n = 400 - challenger_n
+        periods = list(
+            zip(
+                challenger_n,
+                rng.binomial(challenger_n, 0.01),
+                champion_n,
+                rng.binomial(champion_n, 0.01),
+                strict=True,
+            )
+        )
+        rolled_back += any(_fails(periods[: n + 1], policy) for n in range(looks))
+    assert rolled_back / runs <= alpha + 2 * math.sqrt(alpha * (1 - alpha) / runs)
+
+
+def _fails(periods, policy) -> bool:
+    from slipway.canary.judge import _log_e_value_worse
+
+    return _log_e_value_worse(counts(*[tuple(map(int, p)) for p in periods]), policy) >= math.log(1 / policy.alpha)

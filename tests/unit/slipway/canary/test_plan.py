@@ -1,0 +1,41 @@
+import pytest
+from pydantic import ValidationError
+
+from slipway.canary.judge import Verdict
+from slipway.canary.plan import CanaryPlan
+from slipway.errors import InvalidParamsError
+
+
+def plan(*weights: float) -> CanaryPlan:
+    return CanaryPlan(
+        challenger="b" * 12, champion="a" * 12, weights_pct=weights, bake_seconds=600, max_hold_seconds=3600, alpha=0.01
+    )
+
+
+@pytest.mark.parametrize("weights", [(), (5, 5), (25, 5), (0, 5), (5, 100), (-1, 5)])
+def test_weights_must_rise_between_0_and_100(weights):
+    with pytest.raises(ValidationError):
+        plan(*weights)
+
+
+def test_alpha_is_shared_by_all_comparisons_of_all_steps():
+    assert plan(5, 25, 50).alpha_per_comparison * 8 == pytest.approx(0.01)
+
+
+def test_an_override_may_only_shorten():
+    assert plan(5, 25, 50).shortened([50, 5]).weights_pct == (5, 50)
+    with pytest.raises(InvalidParamsError, match=r"\[5.0, 25.0, 50.0\]; found \[10\]"):
+        plan(5, 25, 50).shortened([10])
+    with pytest.raises(InvalidParamsError):
+        plan(5, 25, 50).shortened([])
+
+
+def test_finish_needs_a_pass_or_an_approval_of_every_step():
+    verdicts = {1: Verdict.PASS, 2: Verdict.INCONCLUSIVE}
+    assert plan(5, 25, 50).missing_passes(verdicts) == [2, 3]
+    assert plan(5, 25, 50).missing_passes(verdicts, frozenset({2})) == [3]
+    assert plan(5).missing_passes({1: Verdict.PASS}) == []
+
+
+def test_a_plan_survives_its_json():
+    assert CanaryPlan.model_validate_json(plan(5, 25).model_dump_json()) == plan(5, 25)
