@@ -13,6 +13,7 @@
     │   ├── UnsafePathError            a path would leave its folder
     │   ├── DependencyLockError        the requirements cannot be resolved
     │   ├── BaseImageError             the base image does not fit the model
+    │   ├── RegistryRefusedError       the image registry refuses a request: unknown repository, tag that must not change
     │   ├── AccessDeniedError          credentials expired, missing or without the right
     │   ├── EndpointFailedError        the endpoint did not become healthy
     │   ├── EndpointRolledBackError    SageMaker went back to the old config by itself
@@ -24,11 +25,13 @@
     │   ├── ApprovalRejectedError      a person said no
     │   ├── ApprovalTimedOutError      nobody answered
     │   ├── LeaseHeldError             another run may change this endpoint
+    │   ├── ResourceConflictError      something else already stands under this name
     │   └── SupersededError            newer work took this one's place
     ├── TransientError                 the same call may go through later: the task is retried
     │   ├── StorageUnavailableError        S3
     │   ├── RegistryUnavailableError       the image registry
     │   ├── ModelRegistryUnavailableError  MLflow
+    │   ├── AwsUnavailableError            any other AWS API
     │   ├── StateConflictError             state.json changed between read and write
     │   └── ThrottledError                 AWS asks to slow down
     └── SandboxError                   the model's own code failed or broke its limits
@@ -96,6 +99,10 @@ class BaseImageError(PermanentError):
     """The base image does not exist or does not fit the model."""
 
 
+class RegistryRefusedError(PermanentError):
+    """The image registry understood a request and refuses it, as for an unknown repository or a tag that must not change."""
+
+
 class AccessDeniedError(PermanentError):
     """Credentials have expired, are missing or lack the right."""
 
@@ -140,6 +147,10 @@ class LeaseHeldError(PermanentError):
     """Another run holds the right to change this endpoint."""
 
 
+class ResourceConflictError(PermanentError):
+    """Something with other content already stands under a name that is derived from content."""
+
+
 class SupersededError(PermanentError):
     """Newer work took this one's place."""
 
@@ -154,6 +165,10 @@ class RegistryUnavailableError(TransientError):
 
 class ModelRegistryUnavailableError(TransientError):
     """The MLflow server does not answer or answers with a server error."""
+
+
+class AwsUnavailableError(TransientError):
+    """An AWS API other than S3 and ECR does not answer or answers with a server error."""
 
 
 class StateConflictError(TransientError):
