@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from slipway.canary.judge import Verdict
 from slipway.errors import InvalidParamsError
 
-#: ``error`` and ``slow`` share alpha.
-COMPARISONS_PER_STEP = 2
+#: ``error``, ``slow`` and ``rejected`` share alpha.
+COMPARISONS_PER_STEP = 3
 
 
 class CanaryPlan(BaseModel):

@@ -19,7 +19,7 @@ def test_weights_must_rise_between_0_and_100(weights):
 
 
 def test_alpha_is_shared_by_all_comparisons_of_all_steps():
-    assert plan(5, 25, 50).alpha_per_comparison * 8 == pytest.approx(0.01)
+    assert plan(5, 25, 50).alpha_per_comparison * 12 == pytest.approx(0.01)
 
 
 def test_an_override_may_only_shorten():

@@ -1,0 +1,191 @@
+"""Simulated canaries: how often each judge rolls back a healthy release, and how soon it catches a bad one.
+
+Traffic is drawn as Bernoulli outcomes of two arms; every rule sees the same draws. Peers run the rule that their
+documentation describes, tuned to the same intent ("roll back when errors double"):
+
+* ``flagger``: each look compares the canary's error rate of that look with a threshold; 5 failed checks roll back
+  (https://docs.flagger.app/usage/how-it-works, ``threshold: 5``).
+* ``argo-rollouts``: the same comparison, the first failed measurement rolls back (``failureLimit: 0``, the default).
+* ``codedeploy-alarm``: a CloudWatch alarm on the error rate, 2 of 3 periods over the threshold.
+* ``kayenta``: Mann-Whitney on per-minute error counts so far, repeated at each look, first "High" rolls back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from bench.report import Row, publish
+from numpy.typing import NDArray
+
+from bench.peers import kayenta
+from slipway.canary.e_process import log_e_value_of_level, log_e_value_of_ratio
+
+LOOKS = 25
+ALPHA = 0.01
+#: ``error`` and ``slow`` share alpha; one step.
+ALPHA_PER_COMPARISON = ALPHA / 2
+IGNORE_BELOW = 0.001
+MINUTES_PER_LOOK = 5
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Requests and bad requests of both arms; shape (runs, looks)."""
+
+    base_rate: float
+    challenger_requests: Array
+    challenger_bad: Array
+    champion_requests: Array
+    champion_bad: Array
+
+
+def draw(rng: np.random.Generator, runs: int, *, base_rate: float, share: float, requests: int, factor: float) -> Draws:
+    """Draw the traffic of ``runs`` canaries in which the challenger's bad rate is ``factor`` times the base rate."""
+    challenger = rng.binomial(requests, share, (runs, LOOKS))
+    champion = requests - challenger
+    return Draws(
+        base_rate=base_rate,
+        challenger_requests=challenger.astype(float),
+        challenger_bad=rng.binomial(challenger, min(1.0, base_rate * factor)).astype(float),
+        champion_requests=champion.astype(float),
+        champion_bad=rng.binomial(champion, base_rate).astype(float),
+    )
+
+
+def slipway(draws: Draws) -> NDArray[np.int64]:
+    """Look at which ours rolls back, from 1; 0 for never."""
+    hits = []
+    for look in range(1, LOOKS + 1):
+        arms = [
+            values[:, :look]
+            for values in (
+                draws.challenger_requests,
+                draws.challenger_bad,
+                draws.champion_requests,
+                draws.champion_bad,
+            )
+        ]
+        ratio = log_e_value_of_ratio(*arms, max_ratio=1.0)
+        level = log_e_value_of_level(arms[0].sum(axis=1), arms[1].sum(axis=1), IGNORE_BELOW)
+        hits.append(np.minimum(ratio, level) >= math.log(1 / ALPHA_PER_COMPARISON))
+    return _first(np.stack(hits, axis=1))
+
+
+def _over_threshold(draws: Draws) -> NDArray[np.bool_]:
+    rates = draws.challenger_bad / np.maximum(draws.challenger_requests, 1)
+    return rates > 2 * draws.base_rate
+
+
+def flagger(draws: Draws) -> NDArray[np.int64]:
+    """Look of the fifth failed check."""
+    return _first(np.cumsum(_over_threshold(draws), axis=1) >= 5)
+
+
+def argo_rollouts(draws: Draws) -> NDArray[np.int64]:
+    """Look of the first failed measurement."""
+    return _first(_over_threshold(draws))
+
+
+def codedeploy_alarm(draws: Draws) -> NDArray[np.int64]:
+    """Look at which 2 of the last 3 periods were over the threshold."""
+    over = _over_threshold(draws).astype(int)
+    window = over + np.pad(over, ((0, 0), (1, 0)))[:, :-1] + np.pad(over, ((0, 0), (2, 0)))[:, :-2]
+    return _first(window >= 2)
+
+
+def kayenta_repeated(draws: Draws, rng: np.random.Generator) -> NDArray[np.int64]:
+    """First look at which the repeated test says High, on error shares of the minutes so far."""
+    found = np.zeros(len(draws.challenger_requests), dtype=np.int64)
+    for run in range(len(found)):
+        canary, baseline = _minutes(draws, run, rng)
+        for look in range(1, LOOKS + 1):
+            points = look * MINUTES_PER_LOOK
+            if kayenta.classify(canary[:points], baseline[:points]) == "High":
+                found[run] = look
+                break
+    return found
+
+
+def _minutes(draws: Draws, run: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    def split(requests: Array, bad: Array) -> Array:
+        even = np.full(MINUTES_PER_LOOK, 1 / MINUTES_PER_LOOK)
+        parts = [
+            rng.multinomial(int(b), even) / max(n / MINUTES_PER_LOOK, 1) for n, b in zip(requests, bad, strict=True)
+        ]
+        return np.concatenate(parts)
+
+    return (
+        split(draws.challenger_requests[run], draws.challenger_bad[run]),
+        split(draws.champion_requests[run], draws.champion_bad[run]),
+    )
+
+
+def _first(hits: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
+
+
+def measure(runs: int, kayenta_runs: int) -> list[Row]:
+    """Simulate the whole grid.
+
+    Args:
+        runs: Canaries for each case and vectorised rule.
+        kayenta_runs: Canaries for Kayenta, whose test is slow.
+
+    Returns:
+        Rows of case, system, metric, value and unit.
+    """
+    rng = np.random.default_rng(20261121)
+    rows: list[Row] = []
+    rules: dict[str, Callable[[Draws], NDArray[np.int64]]] = {
+        "slipway": slipway,
+        "flagger": flagger,
+        "argo-rollouts": argo_rollouts,
+        "codedeploy-alarm": codedeploy_alarm,
+    }
+    for base_rate in (0.002, 0.01, 0.05):
+        for share in (0.05, 0.25, 0.5):
+            for requests in (200, 4000):
+                for factor in (1.0, 1.2, 1.5, 2.0, 5.0):
+                    case = f"base {base_rate:.1%}, share {share:.0%}, {requests} requests a look, {factor:g}x"
+                    cell = {"base_rate": base_rate, "share": share, "requests": requests, "factor": factor}
+                    draws = draw(rng, runs, **cell)
+                    for system, rule in rules.items():
+                        rows += _rows(case, system, rule(draws), factor, draws)
+                    if share == 0.05 and requests == 4000 and base_rate == 0.01:
+                        few = draw(rng, kayenta_runs, **cell)
+                        rows += _rows(case, "kayenta", kayenta_repeated(few, rng), factor, few)
+    return rows
+
+
+def _rows(case: str, system: str, found: NDArray[np.int64], factor: float, draws: Draws) -> list[Row]:
+    caught = found > 0
+    rows = [
+        Row(case, system, "false rollbacks" if factor == 1.0 else "caught", float(caught.mean()) * 100, "%"),
+    ]
+    if factor > 1.0:
+        until = np.where(caught, found, LOOKS)
+        harmed = np.array([draws.challenger_bad[run, :look].sum() for run, look in enumerate(until)])
+        rows += [
+            Row(case, system, "caught within 2 looks", float(((found > 0) & (found <= 2)).mean()) * 100, "%"),
+            Row(case, system, "median looks to rollback", float(np.median(until)), "looks"),
+            Row(case, system, "bad answers before rollback", float(harmed.mean()), "requests"),
+        ]
+    return rows
+
+
+def main() -> None:
+    """Run the simulation and publish its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=4000)
+    parser.add_argument("--kayenta-runs", type=int, default=100)
+    arguments = parser.parse_args()
+    publish("canary", measure(arguments.runs, arguments.kayenta_runs))
+
+
+if __name__ == "__main__":
+    main()
