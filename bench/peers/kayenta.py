@@ -31,7 +31,9 @@ def shift(experiment: ArrayLike, control: ArrayLike, confidence: float = CONFIDE
     """Estimate by how much the experiment's values lie above the control's."""
     x, y = np.asarray(experiment, dtype=float), np.asarray(control, dtype=float)
     quantile = NormalDist().inv_cdf(1 - (1 - confidence) / 2)
-    return Shift(low=_crossing(x, y, quantile), estimate=_crossing(x, y, 0.0), high=_crossing(x, y, -quantile))
+    # The statistic is a step function and may be 0 over a whole range: its middle is the Hodges-Lehmann estimate.
+    estimate = (_crossing(x, y, 1e-9) + _crossing(x, y, -1e-9)) / 2
+    return Shift(low=_crossing(x, y, quantile), estimate=estimate, high=_crossing(x, y, -quantile))
 
 
 def classify(experiment: ArrayLike, control: ArrayLike) -> str:
@@ -64,7 +66,7 @@ def _crossing(x: NDArray[np.float64], y: NDArray[np.float64], level: float) -> f
 
 def _standardised(x: NDArray[np.float64], y: NDArray[np.float64], by: float) -> float:
     n, m = len(x), len(y)
-    values, inverse, ties = np.unique(np.r_[x - by, y], return_inverse=True, return_counts=True)
+    _, inverse, ties = np.unique(np.r_[x - by, y], return_inverse=True, return_counts=True)
     ends = np.cumsum(ties)
     ranks = (ends - (ties - 1) / 2)[inverse]
     centred = ranks[:n].sum() - n * (n + 1) / 2 - n * m / 2
