@@ -1,0 +1,119 @@
+"""Resolve requirements to exact, hashed packages with ``uv pip compile``.
+
+Only wheels are taken, so no code of any package runs while resolving. The worker's own uv settings (``UV_*``), proxies
+and certificates are honoured; nothing else of its environment reaches uv.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from slipway.errors import DependencyLockError, TransientError
+
+# Image platform → uv's name of it. glibc 2.28 (Debian 10, RHEL 8) is the oldest that current wheels are built for.
+UV_PLATFORMS = {"linux/amd64": "x86_64-manylinux_2_28", "linux/arm64": "aarch64-manylinux_2_28"}
+
+_PASSED = re.compile(
+    r"^(UV_.*|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC"
+    r"|PATH|HOME|TMPDIR|LANG|LC_ALL|XDG_(CACHE|CONFIG|DATA)_HOME)$",
+    re.IGNORECASE,
+)
+_OFFLINE = re.compile(r"error sending request|dns error|connection|timed out|tls|certificate|50[0234] ", re.IGNORECASE)
+
+
+def uv_command() -> str:
+    """Path of the uv executable: the one installed beside this Python, else the one on PATH.
+
+    Raises:
+        DependencyLockError: there is no uv.
+    """
+    beside = Path(sys.executable).parent / "uv"
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if not found:
+        raise DependencyLockError("uv is not installed: expected it beside this Python or on PATH (`pip install uv`).")
+    return found
+
+
+def uv_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The part of the environment that uv may see: its own settings, proxies and certificates, no cloud credentials."""
+    passed = {name: value for name, value in environ.items() if _PASSED.match(name)}
+    passed.setdefault("PATH", os.defpath)
+    for name in ("UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_SYSTEM_PYTHON", "UV_TARGET", "UV_PREFIX"):
+        passed.pop(name, None)  # these would redirect what Slipway asks for
+    return passed
+
+
+def resolve_requirements(
+    requirements: Sequence[str],
+    *,
+    python: str,
+    platform: str,
+    constraints: Sequence[str] = (),
+    seconds: float = 300,
+) -> str:
+    """Resolve requirements for one platform and Python.
+
+    Args:
+        requirements: PEP 508 lines.
+        python: minor version, such as ``3.11``.
+        platform: image platform, a key of ``UV_PLATFORMS``.
+        constraints: PEP 508 lines that bind only packages which are needed anyway.
+        seconds: time limit.
+
+    Returns:
+        A requirements file with hashes: sorted, one package per entry, no comments, no index.
+
+    Raises:
+        DependencyLockError: no set of wheels fits, or the platform is unknown.
+        TransientError: the package index does not answer.
+    """
+    if platform not in UV_PLATFORMS:
+        raise DependencyLockError(f"Unknown image platform {platform!r}: expected one of {', '.join(UV_PLATFORMS)}.")
+    with tempfile.TemporaryDirectory(prefix="slipway-lock-") as folder:
+        command = _compile_command(Path(folder), requirements, constraints, python, UV_PLATFORMS[platform])
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=uv_environment(), capture_output=True, text=True, timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TransientError(f"uv did not resolve the requirements within {seconds:.0f} s.") from error
+        if done.returncode:
+            raise _failure(done.stderr, python, platform)
+        return clean_lock((Path(folder) / "out.txt").read_text())
+
+
+def clean_lock(text: str) -> str:
+    """A lock's text without comments and options, so that it names packages and hashes only."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return "".join(f"{line.rstrip()}\n" for line in lines if line.startswith((" ", "\t")) or not line.startswith("-"))
+
+
+def _compile_command(
+    folder: Path, requirements: Sequence[str], constraints: Sequence[str], python: str, platform: str
+) -> list[str]:
+    (folder / "in.txt").write_text("\n".join(requirements) + "\n")
+    (folder / "constraints.txt").write_text("\n".join(constraints) + "\n")
+    return [
+        uv_command(),
+        *("pip", "compile", "in.txt", "--constraints", "constraints.txt", "--output-file", "out.txt", "--quiet"),
+        *("--python-version", python, "--python-platform", platform, "--only-binary", ":all:"),
+        *("--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
+        *("--no-strip-extras", "--no-python-downloads", "--color", "never"),
+    ]
+
+
+def _failure(output: str, python: str, platform: str) -> DependencyLockError | TransientError:
+    tail = re.sub(r"://[^/@\s]*@", "://***@", output).strip()[-3000:]
+    if _OFFLINE.search(tail) and "No solution found" not in tail:
+        return TransientError(f"The package index does not answer, so the requirements cannot be resolved:\n{tail}")
+    return DependencyLockError(
+        f"No set of wheels satisfies the model and the serving app together on {platform}, Python {python}:\n{tail}\n"
+        "Loosen or correct the model's pip_requirements and log it again, or set `serving: {python: ...}` in the spec."
+    )
