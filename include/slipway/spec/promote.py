@@ -1,0 +1,89 @@
+"""How an approved release takes over production traffic, and what sends it back."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from slipway.spec.section import Section, broken_rule
+
+_HIGH_RESOLUTION_PERIODS = (1, 5, 10, 20, 30)
+"""The periods below a minute that CloudWatch keeps (GetMetricData, parameter Period)."""
+
+
+def _check_period(seconds: int) -> int:
+    if seconds in _HIGH_RESOLUTION_PERIODS or seconds % 60 == 0:
+        return seconds
+    raise broken_rule("a period that CloudWatch keeps: 1, 5, 10, 20, 30 or a multiple of 60 seconds")
+
+
+def _check_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
+    if all(0 < weight < 100 for weight in weights) and all(a < b for a, b in itertools.pairwise(weights)):
+        return weights
+    raise broken_rule("percentages that increase, each above 0 and below 100, such as [5, 25, 50]")
+
+
+class MetricsSpec(Section):
+    """Which metric points a verdict may count."""
+
+    period_seconds: Annotated[int, AfterValidator(_check_period)] = Field(
+        60, ge=1, le=3600, description="Length of one metric period in seconds."
+    )
+    settle_seconds: int = Field(
+        120, ge=0, le=3600, description="Seconds after the end of a period until its points are taken as complete."
+    )
+
+
+class PromoteSpec(Section):
+    """The plan by which traffic moves to a release, and the limits that it must keep."""
+
+    strategy: Literal["canary", "all_at_once"] = Field(
+        "canary",
+        description="`canary` moves traffic in judged steps; `all_at_once` moves it in one, judged afterwards.",
+    )
+    weights_pct: Annotated[tuple[float, ...], AfterValidator(_check_weights)] = Field(
+        (5.0, 25.0, 50.0),
+        strict=False,
+        min_length=1,
+        max_length=20,
+        description="Shares of traffic in percent, step by step; 100 follows by itself.",
+    )
+    bake_minutes: float = Field(10.0, gt=0, le=1440, description="Minutes between a step and its first final verdict.")
+    alpha: float = Field(
+        0.01, gt=0, le=0.5, description="Highest chance that a release as good as the champion is sent back."
+    )
+    max_error_ratio: float = Field(
+        1.0, ge=1, le=100, description="How many times the champion's share of bad answers a release may have."
+    )
+    ignore_errors_below_pct: float = Field(
+        0.1, ge=0, lt=100, description="Share of bad answers in percent that is never held against a release."
+    )
+    latency_slo_ms: float | None = Field(
+        None, gt=0, le=60_000, description="Milliseconds above which an answer counts as slow; left out: not judged."
+    )
+    min_requests: int = Field(1000, ge=1, description="Requests to the release that a step needs for a verdict.")
+    max_hold_hours: float = Field(
+        6.0, ge=0, le=168, description="Hours that a step waits when there is too little traffic."
+    )
+    on_inconclusive: Literal["ask", "roll_back", "promote"] = Field(
+        "ask", description="What happens when that time is over without a verdict."
+    )
+    keep_warm_minutes: float = Field(
+        60.0,
+        ge=0,
+        le=10_080,
+        description="Minutes that the old champion stays at weight 0, for a rollback within seconds.",
+    )
+    metrics: MetricsSpec = Field(MetricsSpec(), description="Which metric points are counted.")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.strategy != "canary" and "weights_pct" in self.model_fields_set:
+            raise broken_rule(f"no weights_pct with strategy {self.strategy}, which has no steps", "weights_pct")
+        if self.bake_minutes * 60 < self.metrics.period_seconds:
+            raise broken_rule(
+                f"at least one metric period, which is {self.metrics.period_seconds} seconds", "bake_minutes"
+            )
+        return self

@@ -1,0 +1,90 @@
+"""When and from what the model is trained again, and whether the result goes on by itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from slipway.spec.section import Section, TextRule, broken_rule
+from slipway.spec.values import ConnectionId, S3Prefix, Schedule, Timezone, unique
+
+TableName = Annotated[
+    str, TextRule("the name of a table, such as sales.orders", r"[A-Za-z_][\w$]*(?:\.[A-Za-z_][\w$]*){0,2}", 255)
+]
+ColumnName = Annotated[str, TextRule("the name of a column", r"[^\s\x00-\x1f`\"';]+", 255)]
+GateExpression = Annotated[str, TextRule("a comparison such as 'areaUnderROC >= 0.70'", r"\s*\S.*", 500)]
+
+
+class JdbcSpec(Section):
+    """A table of a database, read from where the last run stopped."""
+
+    connection: ConnectionId = Field(description="Airflow connection of the database.")
+    table: TableName = Field(description="Table to read.")
+    watermark_column: ColumnName = Field(description="Column that only grows; rows above its last value are new.")
+
+
+class DataSpec(Section):
+    """The source of training rows: exactly one of `s3`, `jdbc` and `table`."""
+
+    s3: S3Prefix | None = Field(None, description="Folder in S3; new complete objects below it are the new data.")
+    jdbc: JdbcSpec | None = Field(None, description="Table of a database.")
+    table: TableName | None = Field(None, description="Table of Spark's catalog.")
+    format: Literal["parquet", "csv", "json"] | None = Field(
+        None, description="Format of the objects in S3; left out: by the ending of their names."
+    )
+    settle_seconds: int = Field(60, ge=0, le=86_400, description="Seconds that an object must stay unchanged.")
+    min_objects: int = Field(1, ge=1, description="Fewest new objects that are worth a run.")
+    min_rows: int = Field(1, ge=1, description="Fewest new rows that are worth a run.")
+    success_marker: ColumnName | None = Field(
+        None, description="Name of the empty object, such as _SUCCESS, that marks a folder as complete."
+    )
+    max_wait_hours: float = Field(24.0, ge=0, le=720, description="Hours that a scheduled run waits for new data.")
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        given = [name for name in ("s3", "jdbc", "table") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = f"; found {' and '.join(given)}" if given else ""
+            raise broken_rule(f"exactly one of s3, jdbc and table{found}", *given[1:2])
+        only_s3 = sorted({"format", "success_marker", "settle_seconds", "min_objects"} & self.model_fields_set)
+        if only_s3 and self.s3 is None:
+            raise broken_rule(f"no {only_s3[0]} beside {given[0]}: it is about objects in S3", only_s3[0])
+        return self
+
+
+class RetrainSpec(Section):
+    """When and from what the model is trained again, and whether the result goes on by itself."""
+
+    schedule: Schedule | None = Field(
+        None, description="Cron expression or preset such as @monthly; left out: only by hand, by new data or on drift."
+    )
+    timezone: Timezone = Field("UTC", description="Time zone of the schedule.")
+    data: DataSpec = Field(description="Where the training rows are.")
+    engine: Literal["spark", "python", "container", "sagemaker"] = Field(
+        "spark", description="What runs the training: Spark, one Python process, an image of yours, a SageMaker job."
+    )
+    window: Literal["all", "since_champion", "last_days"] = Field("all", description="Which rows are trained on.")
+    window_days: int | None = Field(None, ge=1, le=36_500, description="Days of a window of `last_days`.")
+    holdout_pct: float = Field(
+        20.0, gt=0, le=50, description="Newest part of the window in percent, held out to compare with the champion."
+    )
+    deploy: Literal["manual", "automatic", "threshold"] = Field(
+        "manual", description="What makes a new version a candidate: a person, nothing further, or `when`."
+    )
+    when: Annotated[tuple[GateExpression, ...], AfterValidator(unique)] = Field(
+        (),
+        strict=False,
+        max_length=20,
+        description="Comparisons that must all hold, such as `areaUnderROC >= champion`.",
+    )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.deploy == "threshold" and not self.when:
+            raise broken_rule("comparisons under when, because deploy is threshold", "when")
+        if self.deploy == "automatic" and self.when:
+            raise broken_rule("no when beside deploy: automatic; comparisons need deploy: threshold", "when")
+        if (self.window == "last_days") != (self.window_days is not None):
+            raise broken_rule("window_days together with window: last_days, and only then", "window_days")
+        return self

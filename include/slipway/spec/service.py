@@ -1,0 +1,117 @@
+"""The declaration of one service, as ``services/<name>.yaml`` holds it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from slipway.spec.monitor import MonitorSpec
+from slipway.spec.promote import PromoteSpec
+from slipway.spec.retrain import RetrainSpec
+from slipway.spec.section import Section, TextRule, broken_rule
+from slipway.spec.serving import GoldenRowsSpec, ServingSpec
+from slipway.spec.stage import StageName, StageSpec, StagesSpec
+from slipway.spec.values import Owner, RegisteredModelName, ServiceName, Tags, unique
+
+ApproverId = Annotated[str, TextRule("the id of an Airflow user", r"\S(?:.*\S)?", 250)]
+KmsKey = Annotated[
+    str,
+    TextRule(
+        "the id or ARN of a KMS key or alias",
+        r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(?:key|alias)/[\w/-]+|alias/[\w/-]+|[0-9a-zA-Z-]+",
+        2048,
+    ),
+]
+SubnetId = Annotated[str, TextRule("a subnet id such as subnet-0a1b2c3d", r"subnet-[0-9a-zA-Z]+", 32)]
+SecurityGroupId = Annotated[str, TextRule("a security group id such as sg-0a1b2c3d", r"sg-[0-9a-zA-Z]+", 32)]
+TopicArn = Annotated[
+    str,
+    TextRule(
+        "the ARN of an SNS topic such as arn:aws:sns:eu-central-1:123456789012:models",
+        r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256}(?:\.fifo)?",
+    ),
+]
+
+
+class ApprovalSpec(Section):
+    """Who says yes before a verified release goes to production."""
+
+    required: bool = Field(True, description="Whether a person must approve each release.")
+    approver_ids: Annotated[tuple[ApproverId, ...], AfterValidator(unique)] = Field(
+        (),
+        strict=False,
+        max_length=100,
+        description="Airflow users who may approve; empty: everybody who may run the DAG.",
+    )
+    timeout_hours: float = Field(72.0, gt=0, le=8760, description="Hours after which an unanswered release is refused.")
+
+
+class SecuritySpec(Section):
+    """Encryption and network of both endpoints."""
+
+    kms_key_id: KmsKey | None = Field(
+        None, description="KMS key for volumes and captured traffic; left out: AWS's own."
+    )
+    subnets: Annotated[tuple[SubnetId, ...], AfterValidator(unique)] = Field(
+        (), strict=False, max_length=16, description="Subnets of the VPC; needs `security_group_ids`."
+    )
+    security_group_ids: Annotated[tuple[SecurityGroupId, ...], AfterValidator(unique)] = Field(
+        (), strict=False, max_length=5, description="Security groups in the VPC; needs `subnets`."
+    )
+    network_isolation: bool = Field(True, description="Whether the container is cut off from every network.")
+
+    @model_validator(mode="after")
+    def _check_vpc(self) -> Self:
+        if bool(self.subnets) != bool(self.security_group_ids):
+            there, missing = ("subnets", "security_group_ids") if self.subnets else ("security_group_ids", "subnets")
+            raise broken_rule(f"{missing} as well: SageMaker takes both or none", there)
+        return self
+
+
+class NotifySpec(Section):
+    """Who hears of it."""
+
+    sns_topic_arn: TopicArn | None = Field(None, description="SNS topic for promotions, rollbacks, drift and failures.")
+
+
+class ServiceSpec(Section):
+    """One model in production."""
+
+    name: ServiceName = Field(description="Name of the service; the file is called `<name>.yaml`.")
+    model: RegisteredModelName = Field(description="MLflow registered model. One model belongs to one service.")
+    owner: Owner = Field(description="Who answers for it: a person, a team or an e-mail address.")
+    description: str = Field("", max_length=2000, description="What it is for, in a sentence or two.")
+    stages: StagesSpec = Field(StagesSpec(), description="The endpoints.")
+    approval: ApprovalSpec = Field(ApprovalSpec(), description="Who says yes before production.")
+    promote: PromoteSpec = Field(PromoteSpec(), description="How a release takes over the traffic.")
+    retrain: RetrainSpec | None = Field(None, description="When and from what it is trained again; left out: never.")
+    monitor: MonitorSpec = Field(MonitorSpec(), description="What is watched in production.")
+    security: SecuritySpec = Field(SecuritySpec(), description="Encryption and network.")
+    notify: NotifySpec = Field(NotifySpec(), description="Who hears of it.")
+    serving: ServingSpec = Field(ServingSpec(), description="How the model is served.")
+    golden_rows: GoldenRowsSpec = Field(GoldenRowsSpec(), description="The rows by which a release is verified.")
+    tags: Tags = Field({}, description="Tags for every AWS resource of the service.")
+
+    def stage(self, stage: StageName) -> StageSpec:
+        """Return the settings of ``stage``."""
+        return self.stages.dev if stage == "dev" else self.stages.prod
+
+    def endpoint_name(self, stage: StageName) -> str:
+        """Return the name of the SageMaker endpoint of ``stage``."""
+        return f"{self.name}-{stage}"
+
+    def serving_digest_fields(self) -> dict[str, Any]:
+        """Return the part of the spec that decides what an image contains or answers, for the release id."""
+        return {
+            "python": self.serving.python,
+            "engine": self.serving.engine,
+            "environment": dict(sorted(self.serving.environment.items())),
+            "golden_max_rows": self.golden_rows.max_rows,
+        }
+
+    @model_validator(mode="after")
+    def _check_drift_policy(self) -> Self:
+        if self.monitor.on_drift == "retrain" and self.retrain is None:
+            raise broken_rule("a retrain section beside on_drift: retrain", "monitor", "on_drift")
+        return self

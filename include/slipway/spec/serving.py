@@ -1,0 +1,56 @@
+"""How the model is served, and with what it is verified."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from slipway.spec.section import Section, TextRule, broken_rule
+from slipway.spec.values import PythonMinor
+
+_SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:secret|password|passwd|token|api_?key|access_?key(?:_id)?|private_?key)$")
+_OWN_NAMES = ("PYTHONPATH", "PATH", "SLIPWAY_MODEL_DIR")
+
+VariableName = Annotated[
+    str, TextRule("a variable name of letters, digits and '_', not beginning with a digit", r"[A-Za-z_]\w*", 255)
+]
+VariableValue = Annotated[str, TextRule("text in quotes", r"(?s:.*)", 1024)]
+
+
+def _check_environment(environment: dict[str, str]) -> dict[str, str]:
+    for name in environment:
+        if _SECRET_NAME.search(name):
+            raise broken_rule(
+                "no secrets in a spec: let the endpoint's role read them from a store", name, show_value=False
+            )
+        if name in _OWN_NAMES:
+            raise broken_rule(f"none of {', '.join(_OWN_NAMES)}, which the image sets itself", name)
+    return environment
+
+
+class ServingSpec(Section):
+    """How the model is served."""
+
+    python: PythonMinor | None = Field(
+        None, description='Python of the image, such as "3.11"; left out: the one that the model was trained with.'
+    )
+    engine: Literal["auto", "pyfunc"] = Field(
+        "auto",
+        description="`pyfunc` is always MLflow's own way; `auto` takes a faster one where the answers are equal.",
+    )
+    allow_missing_signature: bool = Field(
+        False, description="Whether a model without signature may be deployed; its input is then not checked."
+    )
+    environment: Annotated[dict[VariableName, VariableValue], AfterValidator(_check_environment)] = Field(
+        {}, max_length=80, description="Environment variables of the container. Never secrets."
+    )
+
+
+class GoldenRowsSpec(Section):
+    """The rows by which a release is verified."""
+
+    max_rows: int = Field(
+        50, ge=1, le=1000, description="Most rows whose answers are compared with those of the original model."
+    )

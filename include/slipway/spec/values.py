@@ -1,0 +1,149 @@
+"""The kinds of values that several sections share: names, S3 locations, schedules, instance types."""
+
+from __future__ import annotations
+
+import difflib
+import zoneinfo
+from typing import Annotated
+
+from croniter import croniter  # type: ignore[import-untyped]
+from pydantic import AfterValidator, Field
+
+from slipway.spec.section import TextRule, broken_rule
+
+SCHEDULE_PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+"""The presets of Airflow that repeat; ``@once`` and ``@continuous`` make no sense for a service."""
+
+TAG_CHARACTERS = r"[\w .:/=+@-]"
+"""What AWS accepts in tag keys and values."""
+
+
+def _suggest_name(text: str) -> str | None:
+    slug = "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in text.lower()).split()).lstrip(
+        "0123456789-"
+    )
+    return slug[:32].rstrip("-") or None
+
+
+def _suggest_s3(text: str) -> str | None:
+    for wrong in ("s3a://", "s3n://", "S3://"):
+        if text.startswith(wrong):
+            return "s3://" + text.removeprefix(wrong)
+    return None
+
+
+def _suggest_prefix(text: str) -> str | None:
+    text = _suggest_s3(text) or text
+    return f"{text}/" if text.startswith("s3://") and not text.endswith("/") and "*" not in text else None
+
+
+def _suggest_instance_type(text: str) -> str | None:
+    return f"ml.{text}" if not text.startswith("ml.") and text.count(".") == 1 else None
+
+
+_BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_KEY = r"[^\s*?\[\]{}\\\x00-\x1f]*"
+
+ServiceName = Annotated[
+    str,
+    TextRule(
+        "lower-case letters, digits and single '-', beginning with a letter",
+        r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*",
+        max_length=32,
+        suggest=_suggest_name,
+    ),
+]
+RegisteredModelName = Annotated[
+    str,
+    TextRule(
+        "the name of an MLflow registered model: letters, digits, spaces and any of _ . + @ -",
+        r"\w(?:[\w .+@-]*[\w.+@-])?",
+        max_length=128,
+    ),
+]
+Owner = Annotated[
+    str,
+    TextRule(
+        "a person, team or e-mail address in letters, digits, spaces and any of _ . : / = + @ -",
+        rf"\w(?:{TAG_CHARACTERS}*[\w.:/=+@-])?",
+        max_length=128,
+    ),
+]
+InstanceType = Annotated[
+    str,
+    TextRule(
+        "a SageMaker instance type such as ml.m5.large",
+        r"ml\.[a-z][a-z0-9-]*\.[a-z0-9-]+",
+        max_length=40,
+        suggest=_suggest_instance_type,
+    ),
+]
+S3Prefix = Annotated[
+    str,
+    TextRule(
+        "a folder in S3, such as s3://bucket/folder/, with a '/' at its end and no wildcards",
+        rf"{_BUCKET}/(?:{_KEY}/)?",
+        max_length=1024,
+        suggest=_suggest_prefix,
+    ),
+]
+RoleReference = Annotated[
+    str,
+    TextRule(
+        "the name or the ARN of an IAM role",
+        r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+|[\w+=,.@-]{1,64}",
+        max_length=2048,
+    ),
+]
+ConnectionId = Annotated[str, TextRule("the id of an Airflow connection", r"[\w.:-]+", max_length=200)]
+PythonMinor = Annotated[str, TextRule('a Python version in quotes, such as "3.11"', r"3\.[1-9]?\d")]
+TagKey = Annotated[
+    str,
+    TextRule(
+        "a tag key that begins with neither aws: nor slipway:",
+        rf"(?!(?i:aws|slipway):){TAG_CHARACTERS}+",
+        max_length=128,
+    ),
+]
+TagValue = Annotated[
+    str, TextRule("letters, digits, spaces and any of _ . : / = + @ -", rf"{TAG_CHARACTERS}*", max_length=256)
+]
+Tags = Annotated[dict[TagKey, TagValue], Field(max_length=30)]
+
+
+def _check_schedule(text: str) -> str:
+    if text in SCHEDULE_PRESETS:
+        return text
+    if text.startswith("@"):
+        raise broken_rule(_with_suggestion(f"one of {', '.join(SCHEDULE_PRESETS)}", text, SCHEDULE_PRESETS))
+    if len(text.split()) != 5 or not croniter.is_valid(text):
+        raise broken_rule(
+            f"a cron expression of five fields such as '0 3 * * 1', or one of {', '.join(SCHEDULE_PRESETS)}"
+        )
+    return text
+
+
+def _check_timezone(text: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        expected = "the name of a time zone such as Europe/Berlin"
+        raise broken_rule(_with_suggestion(expected, text, zoneinfo.available_timezones())) from error
+    return text
+
+
+def _with_suggestion(expected: str, found: str, possible: tuple[str, ...] | set[str]) -> str:
+    near = difflib.get_close_matches(found, sorted(possible), n=1)
+    return f"{expected}; did you mean {near[0]!r}?" if near else expected
+
+
+def unique(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``values`` when none of them comes twice, else raise what pydantic collects."""
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise broken_rule(f"each value once; {', '.join(map(repr, twice))} comes more than once")
+    return values
+
+
+Schedule = Annotated[str, AfterValidator(_check_schedule)]
+Timezone = Annotated[str, AfterValidator(_check_timezone)]
