@@ -1,0 +1,141 @@
+"""The bounded queue between the event loop and the one thread that scores."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from slipway_serving.message import Request, RequestError, Response
+from slipway_serving.problem import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_logger = logging.getLogger(__name__)
+
+MAX_STUCK_THREADS = 3
+
+
+class Job:
+    """One request on its way through the queue."""
+
+    __slots__ = ("deadline", "future", "request", "started")
+
+    def __init__(self, request: Request, future: asyncio.Future[Response], deadline: float) -> None:
+        self.request = request
+        self.future = future
+        self.deadline = deadline
+        self.started = False
+
+
+class ScoringQueue:
+    """Scores requests one after the other in a thread, so that the event loop stays free for ``/ping``.
+
+    A prediction that outlives the time-out cannot be stopped: its caller is answered, its thread is left to itself
+    and a new one takes over. ``stuck`` counts such threads; at ``MAX_STUCK_THREADS`` the server calls itself unhealthy.
+
+    Parameters
+    ----------
+    answer
+        Scores one request; raises ``RequestError``.
+    limit
+        Requests that may wait or run at a time.
+    timeout_seconds
+        Longest time from arrival to answer.
+    """
+
+    def __init__(self, answer: Callable[[Request], Response], limit: int, timeout_seconds: float) -> None:
+        self._answer = answer
+        self._limit = limit
+        self._timeout = timeout_seconds
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._generation = 0
+        self._stuck: set[int] = set()
+        self.waiting = 0
+        self._start_thread()
+
+    @property
+    def stuck(self) -> int:
+        """Threads that still run a prediction whose time is over."""
+        return len(self._stuck)
+
+    def score_now(self, request: Request) -> Response:
+        """Score in the calling thread. For requests that take microseconds."""
+        return answer_safely(self._answer, request)
+
+    async def score(self, request: Request) -> Response:
+        """Queue the request and wait for its answer.
+
+        Returns
+        -------
+        Response
+            The engine's answer, or 503 when the queue is full, or 504 when time ran out.
+        """
+        if self.waiting >= self._limit:
+            return overloaded()
+        loop = asyncio.get_running_loop()
+        job = Job(request, loop.create_future(), time.monotonic() + self._timeout)
+        timer = loop.call_later(self._timeout, self._expire, job)
+        self.waiting += 1
+        self._jobs.put(job)
+        try:
+            return await job.future
+        finally:
+            timer.cancel()
+            self.waiting -= 1
+
+    def _expire(self, job: Job) -> None:
+        if job.future.done():
+            return
+        job.future.set_result(problem(504, "TEMPORARILY_UNAVAILABLE", "Request processing time exceeded limit"))
+        if job.started:
+            _logger.error("a prediction exceeded %.1f s; its thread is abandoned", self._timeout)
+            self._stuck.add(self._generation)
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        self._generation += 1
+        threading.Thread(target=self._run, args=(self._generation,), name="scoring", daemon=True).start()
+
+    def _run(self, generation: int) -> None:
+        while generation == self._generation:
+            job = self._jobs.get()
+            if job is None:
+                return
+            if job.future.done() or time.monotonic() >= job.deadline:
+                continue
+            job.started = True
+            response = answer_safely(self._answer, job.request)
+            job.future.get_loop().call_soon_threadsafe(_settle, job.future, response)
+        self._stuck.discard(generation)
+
+    def close(self) -> None:
+        """Let the thread end after the jobs that are queued."""
+        self._jobs.put(None)
+
+
+def _settle(future: asyncio.Future[Response], response: Response) -> None:
+    if not future.done():
+        future.set_result(response)
+
+
+def overloaded() -> Response:
+    """Return the answer of a server that has no room for another request."""
+    response = problem(503, "TEMPORARILY_UNAVAILABLE", "The server is at its limit; try again in a second")
+    response.headers.append(("retry-after", "1"))
+    return response
+
+
+def answer_safely(answer: Callable[[Request], Response], request: Request) -> Response:
+    """Score, and turn every failure into an answer: the caller's fault is 4xx, ours is 500 and logged."""
+    try:
+        return answer(request)
+    except RequestError as error:
+        return problem(error.status, error.code, str(error))
+    except Exception:
+        _logger.exception("scoring failed")
+        return problem(500, "INTERNAL_ERROR", "The model server failed; its log says more")

@@ -1,0 +1,92 @@
+"""SIGTERM: every request whose connection the kernel accepted is answered, then the process ends with 0."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from pathlib import Path
+
+import models
+import pytest
+from conftest import serving, wait_healthy
+
+BODY = json.dumps({"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2]]}})
+
+
+@pytest.fixture(scope="module")
+def sleeper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.save_sleeper(tmp_path_factory.mktemp("sleeper") / "model", 0.02)
+
+
+class Client(threading.Thread):
+    """Sends requests over one kept-alive connection, opening another when the server closes it."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port = port
+        self.answered = 0
+        self.lost: list[str] = []
+
+    def run(self) -> None:
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            try:
+                connection.connect()
+            except OSError:
+                return  # refused: the server is gone and nothing was sent
+            if not self._use(connection):
+                return
+
+    def _use(self, connection: http.client.HTTPConnection) -> bool:
+        while True:
+            try:
+                connection.request("POST", "/invocations", BODY, {"content-type": "application/json"})
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.lost.append(repr(error))
+                return False
+            if response.status != 200 or answer != {"predictions": [3.0]}:
+                self.lost.append(f"{response.status} {answer}")
+                return False
+            self.answered += 1
+            if response.will_close:
+                connection.close()
+                return True
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_no_request_is_lost_when_the_server_is_told_to_stop(sleeper: Path, tmp_path: Path, workers: str):
+    with serving(sleeper, tmp_path, MODEL_SERVER_WORKERS=workers) as server:
+        clients = [Client(int(server.url.rsplit(":", 1)[1])) for _ in range(16)]
+        for client in clients:
+            client.start()
+        time.sleep(1)
+        assert server.stop() == 0
+        for client in clients:
+            client.join(20)
+        assert [loss for client in clients for loss in client.lost] == []
+        assert sum(client.answered for client in clients) > 50
+
+
+def test_a_long_prediction_ends_before_the_process_does(tmp_path: Path):
+    model = models.save_sleeper(tmp_path / "model", 3.0)
+    with serving(model, tmp_path) as server:
+        answers: list[int] = []
+        thread = threading.Thread(target=lambda: answers.append(server.invoke(BODY.encode()).status_code))
+        thread.start()
+        time.sleep(0.5)
+        assert server.stop() == 0
+        thread.join(10)
+        assert answers == [200]
+
+
+def test_ping_says_no_while_draining(sleeper: Path, tmp_path: Path):
+    with serving(sleeper, tmp_path) as server:
+        wait_healthy(server)
+        server.process.terminate()
+        time.sleep(0.4)
+        assert server.get("/ping").status_code == 503
+        assert server.process.wait(20) == 0
