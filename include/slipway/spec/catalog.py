@@ -99,7 +99,7 @@ def _check_together(candidates: list[_Candidate]) -> list[tuple[_Candidate, list
         for same in _groups(candidates, value_of):
             for candidate in same:
                 others = ", ".join(str(other.path) for other in same if other is not candidate)
-                message = f"found {value_of(candidate)!r}, which is also the {what} in {others}; expected one service for each"
+                message = f"found {value_of(candidate)!r}, which {others} has as well; expected one service for each"
                 problems[candidate.path].append(Problem(candidate.document.line_of([what]), what, message))
     return [(candidate, problems[candidate.path]) for candidate in candidates if problems[candidate.path]]
 

@@ -66,6 +66,7 @@ class TextRule:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         described = handler(schema)
         described["pattern"] = f"^(?:{self.pattern})$"
+        described["patternErrorMessage"] = f"expected {self.accepted}"  # what editors show instead of the pattern
         if self.max_length is not None:
             described["maxLength"] = self.max_length
         return described

@@ -16,7 +16,7 @@ _OWN_NAMES = ("PYTHONPATH", "PATH", "SLIPWAY_MODEL_DIR")
 VariableName = Annotated[
     str, TextRule("a variable name of letters, digits and '_', not beginning with a digit", r"[A-Za-z_]\w*", 255)
 ]
-VariableValue = Annotated[str, TextRule("text in quotes", r"(?s:.*)", 1024)]
+VariableValue = Annotated[str, TextRule("text in quotes", r"[\s\S]*", 1024)]
 
 
 def _check_environment(environment: dict[str, str]) -> dict[str, str]:

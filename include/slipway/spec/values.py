@@ -101,7 +101,7 @@ TagKey = Annotated[
     str,
     TextRule(
         "a tag key that begins with neither aws: nor slipway:",
-        rf"(?!(?i:aws|slipway):){TAG_CHARACTERS}+",
+        rf"(?![Aa][Ww][Ss]:|slipway:){TAG_CHARACTERS}+",
         max_length=128,
     ),
 ]
