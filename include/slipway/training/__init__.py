@@ -1,0 +1,1 @@
+"""Retraining: which data, whether the result is better, and what is registered."""
