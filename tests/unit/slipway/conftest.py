@@ -103,7 +103,7 @@ def memory_s3() -> MemoryS3:
     return MemoryS3()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_memory_s3() -> type[MemoryS3]:
     """For property tests, which need a fresh store for each example."""
     return MemoryS3

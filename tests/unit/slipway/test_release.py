@@ -16,11 +16,12 @@ from slipway.canonical import canonical_json, content_digest
 from slipway.errors import PermanentError, ResourceConflictError
 from slipway.release import Release, ReleaseInputs, ReleaseStore, release_id
 
+A, B, C = "a" * 64, "b" * 64, "c" * 64
 INPUTS = ReleaseInputs(
-    artifact_manifest_digest="a" * 64,
-    lock_digest="b" * 64,
+    artifact_manifest_digest=A,
+    lock_digest=B,
     base_image_digest="scratch",
-    serving_app_digest="c" * 64,
+    serving_app_digest=C,
     serving_spec={"engine": "auto", "environment": {"LOG": "1"}},
 )
 json_values = st.recursive(
@@ -74,9 +75,9 @@ def test_what_json_cannot_say_is_refused(value: Any) -> None:
 def test_the_id_is_pinned() -> None:
     """Spelt by hand here: another spelling would rename every release that exists."""
     spelt = (
-        '{"artifact_manifest_digest":"%s","base_image_digest":"scratch","lock_digest":"%s","serving_app_digest":"%s",'
-        '"serving_spec":{"engine":"auto","environment":{"LOG":"1"}}}'
-    ) % ("a" * 64, "b" * 64, "c" * 64)
+        f'{{"artifact_manifest_digest":"{A}","base_image_digest":"scratch","lock_digest":"{B}",'
+        f'"serving_app_digest":"{C}","serving_spec":{{"engine":"auto","environment":{{"LOG":"1"}}}}}}'
+    )
     assert release_id(INPUTS) == hashlib.sha256(spelt.encode()).hexdigest()[:12] == "c9cb453962a1"
 
 

@@ -1,0 +1,148 @@
+"""How an endpoint's state goes on: approved → begun → promoted or rolled back.
+
+Pure functions from state to state, to be given to ``StateStore.update``. Each recognises its own work: applied to a
+state that it made, it returns that state, so a task that is run again writes nothing.
+
+    approve        a release waits for its promotion; an older one that waits is superseded
+    begin          the waiting release becomes the challenger of one run, with plan and way back recorded
+    promote        the challenger becomes the champion, the champion the previous one
+    give_up        the challenger is gone, the champion stays
+    raise_flag     hold, abort, frozen, approve_now, each with who and why
+    lower_flag     takes it back
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from slipway.errors import EndpointBusyError, SupersededError
+from slipway.state import (
+    HISTORY_LENGTH,
+    Approval,
+    EndpointState,
+    Flag,
+    Flags,
+    HistoryEntry,
+    Promotion,
+    Serving,
+)
+
+FlagName = Literal["hold", "abort", "frozen", "approve_now"]
+
+
+def approve(state: EndpointState, approval: Approval) -> EndpointState:
+    """Let a release wait for its promotion.
+
+    A release that has all traffic, or is on its way there, does not wait again. An older one that waits is
+    superseded by whatever is approved after it, also by going back to the champion. An approval that comes late
+    (its task was run again after a newer one) changes nothing.
+    """
+    done = [entry for entry in state.history if entry.event == "approved"]
+    if any(entry.run_id == approval.run_id or entry.at > approval.at for entry in done):
+        return state
+    waiting, ahead = state.approved, state.promotion or state.champion
+    if waiting and waiting.release_id == approval.release_id:
+        return state
+    superseded = [_entry("superseded", waiting, approval.at, approval.by, approval.release_id)] if waiting else []
+    if ahead and ahead.release_id == approval.release_id:
+        return _with(state, superseded, approved=None)
+    entry = _entry("approved", approval, approval.at, approval.by, approval.reason)
+    return _with(state, [*superseded, entry], approved=approval)
+
+
+def begin(state: EndpointState, promotion: Promotion, *, by: str) -> EndpointState:
+    """Make the waiting release the challenger of one run.
+
+    Raises:
+        SupersededError: another release, or none, waits.
+        EndpointBusyError: the endpoint is frozen, or another run's promotion has not been brought to an end.
+    """
+    under_way = state.promotion
+    if under_way and under_way.run_id == promotion.run_id:
+        return state
+    if under_way:
+        raise EndpointBusyError(
+            f"{state.endpoint}: release {under_way.release_id} is still being promoted by {under_way.run_id}. "
+            "It has to be finished or rolled back first."
+        )
+    if state.flags.frozen:
+        frozen = state.flags.frozen
+        raise EndpointBusyError(
+            f"{state.endpoint} is frozen since {frozen.at:%Y-%m-%d %H:%M %Z} by {frozen.by}: {frozen.reason or '-'}. "
+            "No promotion may begin until it is released."
+        )
+    if state.approved is None or state.approved.release_id != promotion.release_id:
+        found = f"release {state.approved.release_id}" if state.approved else "no release"
+        raise SupersededError(f"{state.endpoint}: {found} waits for promotion, not {promotion.release_id}.")
+    entry = _entry("begun", promotion, promotion.begun_at, by, promotion.strategy)
+    flags = Flags(hold=state.flags.hold, frozen=state.flags.frozen)  # the others were about an earlier promotion
+    return _with(state, [entry], approved=None, promotion=promotion, flags=flags)
+
+
+def promote(state: EndpointState, *, run_id: str, config_name: str, at: datetime, by: str) -> EndpointState:
+    """Make the challenger the champion.
+
+    Args:
+        state: the present state.
+        run_id: the run whose promotion it is.
+        config_name: the endpoint config that serves the new champion alone.
+        at: when.
+        by: on whose behalf.
+
+    Raises:
+        SupersededError: this run's promotion is not under way any more (it was rolled back).
+    """
+    promotion = state.promotion
+    if promotion is None or promotion.run_id != run_id:
+        if state.champion and state.champion.run_id == run_id:
+            return state
+        raise SupersededError(f"{state.endpoint}: the promotion of {run_id} is not under way any more.")
+    champion = Serving(
+        release_id=promotion.release_id,
+        model_version=promotion.model_version,
+        config_name=config_name,
+        since=at,
+        run_id=run_id,
+    )
+    return _ended(state, _entry("promoted", promotion, at, by, ""), champion=champion, previous=state.champion)
+
+
+def give_up(state: EndpointState, *, run_id: str, at: datetime, by: str, reason: str) -> EndpointState:
+    """End this run's promotion after the endpoint was put back; nothing to do when it is not under way."""
+    promotion = state.promotion
+    if promotion is None or promotion.run_id != run_id:
+        return state
+    return _ended(state, _entry("rolled_back", promotion, at, by, reason))
+
+
+def raise_flag(state: EndpointState, name: FlagName, flag: Flag) -> EndpointState:
+    """Set a flag; one that is set keeps who set it first."""
+    if getattr(state.flags, name) is not None:
+        return state
+    return state.model_copy(update={"flags": state.flags.model_copy(update={name: flag})})
+
+
+def lower_flag(state: EndpointState, name: FlagName) -> EndpointState:
+    """Take a flag back."""
+    return state.model_copy(update={"flags": state.flags.model_copy(update={name: None})})
+
+
+def _entry(
+    event: Literal["approved", "superseded", "begun", "promoted", "rolled_back"],
+    about: Approval | Promotion,
+    at: datetime,
+    by: str,
+    reason: str,
+) -> HistoryEntry:
+    return HistoryEntry(event=event, release_id=about.release_id, at=at, by=by, run_id=about.run_id, reason=reason)
+
+
+def _with(state: EndpointState, entries: list[HistoryEntry], **changes: object) -> EndpointState:
+    history = (*state.history, *entries)[-HISTORY_LENGTH:]
+    return state.model_copy(update={**changes, "history": history})
+
+
+def _ended(state: EndpointState, entry: HistoryEntry, **changes: object) -> EndpointState:
+    """Wishes about one promotion end with it; ``frozen`` is about the endpoint."""
+    return _with(state, [entry], promotion=None, flags=Flags(frozen=state.flags.frozen), **changes)

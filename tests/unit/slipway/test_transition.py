@@ -1,0 +1,194 @@
+"""The life of a release in state.json, and that every step knows its own work."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.errors import EndpointBusyError, SupersededError
+from slipway.state import Approval, EndpointState, Flag, Flags, Promotion
+from slipway.transition import approve, begin, give_up, lower_flag, promote, raise_flag
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EMPTY = EndpointState(endpoint="flights-prod")
+
+
+def at(minute: int) -> datetime:
+    return NOW + timedelta(minutes=minute)
+
+
+def approval(release: str, minute: int = 0, run: str | None = None) -> Approval:
+    return Approval(
+        release_id=release, model_version=1, by="ann", at=at(minute), reason="good", run_id=run or f"deploy-{release}"
+    )
+
+
+def promotion(release: str, run: str, minute: int = 0) -> Promotion:
+    return Promotion(run_id=run, release_id=release, model_version=1, strategy="canary", begun_at=at(minute))
+
+
+def champion_is(release: str) -> EndpointState:
+    state = begin(approve(EMPTY, approval(release)), promotion(release, f"promote-{release}"), by="asset")
+    return promote(state, run_id=f"promote-{release}", config_name=f"config-{release}", at=at(1), by="asset")
+
+
+def events(state: EndpointState) -> list[tuple[str, str]]:
+    return [(entry.event, entry.release_id) for entry in state.history]
+
+
+def test_the_whole_way_of_a_release() -> None:
+    state = approve(EMPTY, approval("a"))
+    assert state.approved == approval("a")
+    state = begin(state, promotion("a", "run"), by="asset")
+    assert (state.approved, state.promotion, state.champion) == (None, promotion("a", "run"), None)
+    state = promote(state, run_id="run", config_name="config", at=at(9), by="asset")
+    assert state.promotion is None
+    assert state.champion is not None
+    assert (state.champion.release_id, state.champion.config_name, state.champion.since) == ("a", "config", at(9))
+    assert events(state) == [("approved", "a"), ("begun", "a"), ("promoted", "a")]
+
+
+def test_the_old_champion_is_remembered() -> None:
+    state = begin(approve(champion_is("a"), approval("b", 2)), promotion("b", "run-b"), by="asset")
+    assert state.champion is not None
+    assert state.champion.release_id == "a"
+    state = promote(state, run_id="run-b", config_name="config-b", at=at(3), by="asset")
+    assert state.previous is not None
+    assert (state.previous.release_id, state.previous.config_name) == ("a", "config-a")
+
+
+def test_a_rolled_back_release_leaves_the_champion_and_does_not_wait_again() -> None:
+    waiting = approve(champion_is("a"), approval("b", 2))
+    state = begin(waiting, promotion("b", "run-b"), by="asset")
+    state = give_up(state, run_id="run-b", at=at(4), by="judge", reason="errors 5x")
+    assert state.champion == champion_is("a").champion
+    assert (state.promotion, state.approved) == (None, None)
+    assert state.history[-1].reason == "errors 5x"
+    # Its announcing task runs again after that: the same approval does not start a second promotion …
+    assert approve(state, approval("b", 2)) is state
+    # … a new run with a new approval does.
+    assert approve(state, approval("b", 5, run="deploy-again")).approved is not None
+
+
+def test_the_newest_approval_wins_and_the_older_is_superseded() -> None:
+    state = approve(approve(EMPTY, approval("a", 0)), approval("b", 1))
+    assert state.approved is not None
+    assert state.approved.release_id == "b"
+    assert ("superseded", "a") in events(state)
+    assert "b" in next(entry.reason for entry in state.history if entry.event == "superseded")
+
+
+def test_an_older_approval_that_comes_late_changes_nothing() -> None:
+    state = approve(EMPTY, approval("b", 5))
+    assert approve(state, approval("a", 1)) is state
+
+
+@pytest.mark.parametrize("minute", [2, 50])
+def test_approving_the_champion_again_changes_nothing(minute: int) -> None:
+    state = champion_is("a")
+    assert approve(state, approval("a", minute, run="another")) == state
+
+
+def test_approving_the_champion_again_takes_back_what_waits() -> None:
+    waiting = approve(champion_is("a"), approval("b", 2))
+    state = approve(waiting, approval("a", 3, run="another"))
+    assert state.approved is None
+    assert ("superseded", "b") in events(state)
+
+
+def test_approving_what_is_being_promoted_changes_nothing() -> None:
+    state = begin(approve(EMPTY, approval("a")), promotion("a", "run"), by="asset")
+    assert approve(state, approval("a", 2, run="another")) == state
+
+
+@pytest.mark.parametrize("waiting", [EMPTY, approve(EMPTY, approval("b"))])
+def test_only_the_release_that_waits_can_begin(waiting: EndpointState) -> None:
+    with pytest.raises(SupersededError, match="waits for promotion, not a"):
+        begin(waiting, promotion("a", "run"), by="asset")
+
+
+def test_a_frozen_endpoint_begins_nothing() -> None:
+    state = raise_flag(approve(EMPTY, approval("a")), "frozen", Flag(by="bob", at=NOW, reason="holidays"))
+    with pytest.raises(EndpointBusyError, match=r"frozen since .* by bob: holidays"):
+        begin(state, promotion("a", "run"), by="asset")
+    assert begin(lower_flag(state, "frozen"), promotion("a", "run"), by="asset").promotion is not None
+
+
+def test_an_unfinished_promotion_blocks_the_next() -> None:
+    state = begin(approve(EMPTY, approval("a")), promotion("a", "lost-run"), by="asset")
+    state = approve(state, approval("b", 1))
+    with pytest.raises(EndpointBusyError, match="still being promoted by lost-run"):
+        begin(state, promotion("b", "run"), by="asset")
+
+
+def test_finishing_after_a_rollback_is_refused() -> None:
+    state = begin(approve(EMPTY, approval("a")), promotion("a", "run"), by="asset")
+    state = give_up(state, run_id="run", at=at(1), by="ann", reason="abort")
+    with pytest.raises(SupersededError, match="promotion of run is not under way"):
+        promote(state, run_id="run", config_name="c", at=at(2), by="asset")
+
+
+def test_another_runs_rollback_leaves_this_promotion_alone() -> None:
+    state = begin(approve(EMPTY, approval("a")), promotion("a", "run"), by="asset")
+    assert give_up(state, run_id="other", at=at(1), by="x", reason="y") is state
+
+
+def test_flags_keep_who_raised_them_first_and_end_with_the_promotion() -> None:
+    flag, later = Flag(by="ann", at=NOW, reason="look"), Flag(by="bob", at=at(1))
+    state = begin(approve(EMPTY, approval("a")), promotion("a", "run"), by="asset")
+    for name in ("hold", "abort", "approve_now", "frozen"):
+        state = raise_flag(state, name, flag)  # type: ignore[arg-type]
+        assert getattr(raise_flag(state, name, later).flags, name) == flag  # type: ignore[arg-type]
+    state = promote(state, run_id="run", config_name="c", at=at(2), by="asset")
+    assert state.flags == Flags(frozen=flag)
+
+
+def test_wishes_about_an_earlier_promotion_do_not_reach_the_next_but_a_hold_does() -> None:
+    flag = Flag(by="ann", at=NOW)
+    state = raise_flag(approve(EMPTY, approval("a")), "abort", flag)
+    state = raise_flag(raise_flag(state, "approve_now", flag), "hold", flag)
+    assert begin(state, promotion("a", "run"), by="asset").flags == Flags(hold=flag)
+
+
+releases, runs, minutes = st.sampled_from("abc"), st.sampled_from(["r1", "r2", "r3"]), st.integers(0, 9)
+steps = st.one_of(
+    st.tuples(st.just("approve"), releases, runs, minutes),
+    st.tuples(st.just("begin"), releases, runs, minutes),
+    st.tuples(st.just("promote"), releases, runs, minutes),
+    st.tuples(st.just("give_up"), releases, runs, minutes),
+)
+
+
+def apply(state: EndpointState, step: tuple[str, str, str, int]) -> EndpointState:
+    name, release, run, minute = step
+    actions: dict[str, Any] = {
+        "approve": lambda: approve(state, approval(release, minute, run=f"deploy-{run}")),
+        "begin": lambda: begin(state, promotion(release, run, minute), by="x"),
+        "promote": lambda: promote(state, run_id=run, config_name=f"config-{release}", at=at(minute), by="x"),
+        "give_up": lambda: give_up(state, run_id=run, at=at(minute), by="x", reason="y"),
+    }
+    try:
+        return actions[name]()  # type: ignore[no-any-return]
+    except (SupersededError, EndpointBusyError):
+        return state
+
+
+@given(st.lists(steps, max_size=60))
+def test_in_any_order_each_step_is_idempotent_and_the_state_stays_sound(story: list[Any]) -> None:
+    state = EMPTY
+    for step in story:
+        before, state = state, apply(state, step)
+        assert apply(state, step) == state
+        assert len(state.history) <= 50
+        if state.champion != before.champion:
+            assert before.promotion is not None
+            assert state.champion is not None
+            assert state.champion.release_id == before.promotion.release_id
+            assert state.previous == before.champion
+        if state.approved:
+            assert state.approved.release_id != (state.promotion.release_id if state.promotion else None)
+        assert EndpointState.model_validate_json(state.model_dump_json()) == state
