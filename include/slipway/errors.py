@@ -26,14 +26,16 @@
     │   ├── ApprovalTimedOutError      nobody answered
     │   ├── LeaseHeldError             another run may change this endpoint
     │   ├── ResourceConflictError      something else already stands under this name
-    │   └── SupersededError            newer work took this one's place
+    │   ├── SupersededError            newer work took this one's place
+    │   └── AirflowRequestError        Airflow refuses a request of the command line
     ├── TransientError                 the same call may go through later: the task is retried
     │   ├── StorageUnavailableError        S3
     │   ├── RegistryUnavailableError       the image registry
     │   ├── ModelRegistryUnavailableError  MLflow
     │   ├── AwsUnavailableError            any other AWS API
     │   ├── StateConflictError             state.json changed between read and write
-    │   └── ThrottledError                 AWS asks to slow down
+    │   ├── ThrottledError                 AWS asks to slow down
+    │   └── AirflowUnavailableError        Airflow's API
     └── SandboxError                   the model's own code failed or broke its limits
 
 A message says what was found, what was expected and what to do. Retry or fail is decided by class,
@@ -155,6 +157,10 @@ class SupersededError(PermanentError):
     """Newer work took this one's place."""
 
 
+class AirflowRequestError(PermanentError):
+    """Airflow answers, and refuses the request."""
+
+
 class StorageUnavailableError(TransientError):
     """S3 does not answer or answers with a server error."""
 
@@ -177,6 +183,10 @@ class StateConflictError(TransientError):
 
 class ThrottledError(TransientError):
     """AWS asks to slow down."""
+
+
+class AirflowUnavailableError(TransientError):
+    """Airflow's API does not answer or answers with a server error."""
 
 
 class SandboxError(SlipwayError):
