@@ -1,0 +1,240 @@
+"""A release's image: base, dependencies, serving app and model, stacked and pushed.
+
+    base image ── deps-<key> ─────────────┐   (one tag for the whole stack: a warm build asks for nothing else)
+      wheel-<name>-<key>, tail-<key> ─────┤
+    serving app ── app-<key> ─────────────┼──► manifest under the release's tag
+    model ── always packed here ──────────┘
+
+What the repository has is never sent again, so a build that broke off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.errors import BaseImageError, DependencyLockError, ModelNotDeployableError
+from slipway.images.archive import write_layer
+from slipway.images.base import BaseImage, check_python, resolve_base
+from slipway.images.dependency import build_group, stack_tag
+from slipway.images.layer import content_key
+from slipway.images.layer_store import LayerStore
+from slipway.images.manifest import Image, assemble, layers_of
+from slipway.images.progress import silent
+from slipway.images.push import copy_layer, push_config, push_layer
+from slipway.images.runtime import INPUTS_LABEL, MODEL_DIR, run_config
+from slipway.images.serving_app import build_app, serving_app_digest
+from slipway.images.wheel_group import group_pins, parse_pins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slipway.artifacts.lock import DependencyLock
+    from slipway.images.layer import Layer, LocalLayer
+    from slipway.images.progress import OnProgress
+    from slipway.images.registry import RegistryClient, StoredManifest
+    from slipway.images.wheel_group import WheelGroup
+
+_FORMAT = 1  # of the image; raised when the same inputs shall give another one
+_PARALLEL = 4
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """What to build.
+
+    ``repository`` and ``tag`` say where it goes; ``base_image`` is a reference or, pinned, a resolved base;
+    ``python`` is the model's minor version; ``model_dir`` holds the model as it shall be baked; ``labels`` and
+    ``environment`` are added to those that every release has.
+    """
+
+    repository: str
+    tag: str
+    base_image: str | BaseImage
+    python: str
+    platform: str
+    lock: DependencyLock
+    serving_app_dir: Path
+    model_dir: Path
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BuiltImage:
+    """What was built: ``uri`` is pinned by ``digest``; ``reused`` says that the tag held this very release already."""
+
+    digest: str
+    uri: str
+    layers: tuple[Layer, ...]
+    bytes_pushed: int
+    reused: bool
+    seconds: float
+
+
+def build_image(
+    request: ImageRequest, registry: RegistryClient, *, cache_dir: Path, on_progress: OnProgress = silent
+) -> BuiltImage:
+    """Build the image and push what the registry lacks of it.
+
+    Args:
+        request: what to build.
+        registry: where to push it; the repository exists.
+        cache_dir: folder on this machine for work and for layers worth keeping; may be empty, may be shared by builds.
+        on_progress: told the steps and bytes, from several threads.
+
+    Returns:
+        The image, by digest.
+
+    Raises:
+        BaseImageError: the base is missing or does not fit.
+        DependencyLockError: a locked package cannot be installed on the platform.
+        ModelNotDeployableError: there is no model folder.
+        UnsafePathError: the model's files cannot be packed safely.
+        RegistryRefusedError: the tag holds another image and must not change, or the repository does not exist.
+        RegistryUnavailableError, AccessDeniedError: of the registry.
+    """
+    started = time.monotonic()
+    base = request.base_image
+    if isinstance(base, str):
+        base = resolve_base(base, platform=request.platform, registry=registry)
+    _check(request, base)
+    cache_dir = cache_dir.resolve()
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".build-") as work:
+        build = _Build(request, base, registry, cache_dir / "layers", Path(work), on_progress)
+        image, reused = build.run()
+    return BuiltImage(
+        digest=image.digest,
+        uri=f"{registry.image_host}/{request.repository}@{image.digest}",
+        layers=image.layers,
+        bytes_pushed=build.bytes_pushed,
+        reused=reused,
+        seconds=time.monotonic() - started,
+    )
+
+
+def find_image(registry: RegistryClient, repository: str, tag: str) -> str | None:
+    """Return the digest of the image under ``tag``, None if there is none."""
+    stored = registry.get_manifest(repository, tag)
+    return stored.digest if stored else None
+
+
+def _check(request: ImageRequest, base: BaseImage) -> None:
+    check_python(base, request.python)
+    if base.platform != request.platform:
+        raise BaseImageError(f"base image {base.reference} is for {base.platform}, the release for {request.platform}")
+    if (request.lock.python, request.lock.platform) != (request.python, request.platform):
+        raise DependencyLockError(
+            f"the dependency lock is for Python {request.lock.python} on {request.lock.platform}, "
+            f"the image for Python {request.python} on {request.platform}: resolve it again"
+        )
+    if not request.model_dir.is_dir():
+        raise ModelNotDeployableError(f"there is no model in {request.model_dir}")
+
+
+class _Build:
+    """One run of `build_image`."""
+
+    def __init__(
+        self,
+        request: ImageRequest,
+        base: BaseImage,
+        registry: RegistryClient,
+        layers_dir: Path,
+        work: Path,
+        on_progress: OnProgress,
+    ) -> None:
+        self._request, self._base, self._registry = request, base, registry
+        self._work, self._on_progress = work, on_progress
+        self._store = LayerStore(registry, request.repository, layers_dir, request.platform, on_progress)
+        self._groups = group_pins(parse_pins(request.lock.text))
+        self._stack_tag = stack_tag(self._groups, base.digest, request.python, request.platform)
+        self._app_digest = serving_app_digest(request.serving_app_dir)
+        self._sent_before = registry.blob_bytes_sent
+
+    @property
+    def bytes_pushed(self) -> int:
+        return self._registry.blob_bytes_sent - self._sent_before
+
+    def run(self) -> tuple[Image, bool]:
+        """Build and push; return the image and whether it was there already."""
+        request = self._request
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="image") as pool:
+            packing = pool.submit(self._pack_model)
+            stored = self._registry.get_manifest(request.repository, request.tag)
+            if stored:
+                image = self._same_release(stored, packing.result())
+                if image:
+                    return image, True
+            app = pool.submit(self._app_layer)
+            stack = self._stack(pool)
+            model = packing.result()
+            push_layer(self._registry, request.repository, model, self._on_progress)
+            image = self._assemble((*stack, app.result(), model.layer))
+        push_config(self._registry, request.repository, image)
+        self._registry.put_manifest(request.repository, request.tag, image.manifest)
+        return image, False
+
+    def _pack_model(self) -> LocalLayer:
+        return write_layer(
+            self._request.model_dir, MODEL_DIR, self._work, created_by="model", on_progress=self._on_progress
+        )
+
+    def _same_release(self, stored: StoredManifest, model: LocalLayer) -> Image | None:
+        """Return the image under the tag if it was made from these very inputs, be it by another machine."""
+        document = stored.document
+        content = self._registry.get_blob(self._request.repository, document["config"]["digest"])
+        config = json.loads(content)
+        if (config["config"].get("Labels") or {}).get(INPUTS_LABEL) != self._inputs(model.layer):
+            return None
+        return Image(stored.content, content, layers_of(document, config))
+
+    def _inputs(self, model: Layer) -> str:
+        request = self._request
+        settings = {"labels": dict(request.labels), "environment": dict(request.environment)}
+        return content_key(_FORMAT, self._stack_tag, self._app_digest, model.diff_id, settings)
+
+    def _app_layer(self) -> Layer:
+        python = self._request.python
+        tag = f"app-{content_key(_FORMAT, self._app_digest, python)}"
+        return self._store.find_or_build(tag, lambda: build_app(self._request.serving_app_dir, python, self._work))
+
+    def _stack(self, pool: ThreadPoolExecutor) -> tuple[Layer, ...]:
+        """Return the base's and the packages' layers, all in the repository."""
+        found = self._store.find(self._stack_tag)
+        if found is not None:
+            return found
+        groups = [pool.submit(self._group_layer, group) for group in self._groups]
+        bases = [pool.submit(self._copy_base_layer, layer) for layer in self._base.layers]
+        for copied in bases:
+            copied.result()
+        return self._store.keep(self._stack_tag, [*self._base.layers, *(group.result() for group in groups)])
+
+    def _group_layer(self, group: WheelGroup) -> Layer:
+        python, platform = self._request.python, self._request.platform
+        return self._store.find_or_build(
+            group.tag(python, platform), lambda: build_group(group, python, platform, self._work, self._on_progress)
+        )
+
+    def _copy_base_layer(self, layer: Layer) -> None:
+        if self._base.source:
+            copy_layer(
+                self._base.source, self._registry, self._request.repository, layer, self._work, self._on_progress
+            )
+
+    def _assemble(self, layers: tuple[Layer, ...]) -> Image:
+        request, base = self._request, self._base
+        run = run_config(
+            base,
+            python=request.python,
+            inputs=self._inputs(layers[-1]),
+            labels=request.labels,
+            environment=request.environment,
+        )
+        return assemble(layers, platform=request.platform, run=run, history=base.config.get("history") or ())

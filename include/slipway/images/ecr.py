@@ -1,0 +1,133 @@
+"""Amazon ECR as a registry: repositories made ready for releases, and access to them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from slipway.aws_errors import aws_call
+from slipway.errors import RegistryRefusedError, RegistryUnavailableError
+from slipway.images.auth import TokenAuth
+from slipway.images.registry import RegistryClient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_ecr import ECRClient
+
+    from slipway.images.transport import Patience
+
+_CACHE_PREFIXES = ("deps-", "wheel-", "tail-", "app-")
+CACHE_DAYS = 180
+UNTAGGED_DAYS = 14
+
+# Releases carry their id as tag, which no rule names: ECR cannot know what serves, so it never expires a release.
+# Keyed layers do expire; they are made again when needed, and blobs that a release shares with them stay.
+LIFECYCLE_POLICY = {
+    "rules": [
+        {
+            "rulePriority": 1,
+            "description": "remains of builds that broke off",
+            "selection": {
+                "tagStatus": "untagged",
+                "countType": "sinceImagePushed",
+                "countUnit": "days",
+                "countNumber": UNTAGGED_DAYS,
+            },
+            "action": {"type": "expire"},
+        },
+        *(
+            {
+                "rulePriority": priority,
+                "description": f"layers kept for later builds ({prefix}*)",
+                "selection": {
+                    "tagStatus": "tagged",
+                    "tagPrefixList": [prefix],
+                    "countType": "sinceImagePushed",
+                    "countUnit": "days",
+                    "countNumber": CACHE_DAYS,
+                },
+                "action": {"type": "expire"},
+            }
+            for priority, prefix in enumerate(_CACHE_PREFIXES, start=2)
+        ),
+    ]
+}
+
+
+def ensure_repository(
+    ecr: ECRClient, name: str, *, kms_key_id: str | None = None, tags: Mapping[str, str] | None = None
+) -> str:
+    """Return the URI of a repository, made if there is none: scanned on push, immutable tags, encrypted, tidied.
+
+    One that exists is taken as it is; only a missing lifecycle policy is added.
+
+    Args:
+        ecr: boto3 client.
+        name: such as ``slipway/flights``.
+        kms_key_id: key to encrypt with; None means ECR's own (AES-256).
+        tags: for a new repository.
+
+    Raises:
+        AccessDeniedError, ThrottledError, RegistryUnavailableError: of ECR.
+    """
+    uri = _repository_uri(ecr, name) or _create(ecr, name, kms_key_id, tags or {})
+    if not _has_lifecycle_policy(ecr, name):
+        with aws_call(f"set the lifecycle policy of repository {name}", unavailable=RegistryUnavailableError):
+            ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=json.dumps(LIFECYCLE_POLICY))
+    return uri
+
+
+def ecr_registry(ecr: ECRClient, repository: str, *, patience: Patience | None = None) -> tuple[RegistryClient, str]:
+    """Return a client for the account's registry, and the URI that ``repository`` has in image references.
+
+    The registry's address is the one that ECR names with its tokens, so an endpoint of one's own needs no setting here.
+
+    Raises:
+        RegistryRefusedError: no such repository.
+        AccessDeniedError, ThrottledError, RegistryUnavailableError: of ECR.
+    """
+    uri = _repository_uri(ecr, repository)
+    if uri is None:
+        raise RegistryRefusedError(f"ECR has no repository {repository}: make it with ensure_repository")
+    endpoint = _authorization(ecr)["proxyEndpoint"]
+    auth = TokenAuth(lambda: str(_authorization(ecr)["authorizationToken"]))
+    return RegistryClient(endpoint, auth, image_host=uri.partition("/")[0], patience=patience), uri
+
+
+def _authorization(ecr: ECRClient) -> Any:
+    with aws_call("get a token for the image registry", unavailable=RegistryUnavailableError):
+        return ecr.get_authorization_token()["authorizationData"][0]
+
+
+def _repository_uri(ecr: ECRClient, name: str) -> str | None:
+    with aws_call(f"look up repository {name}", unavailable=RegistryUnavailableError):
+        try:
+            return ecr.describe_repositories(repositoryNames=[name])["repositories"][0]["repositoryUri"]
+        except ecr.exceptions.RepositoryNotFoundException:
+            return None
+
+
+def _create(ecr: ECRClient, name: str, kms_key_id: str | None, tags: Mapping[str, str]) -> str:
+    encryption: Any = {"encryptionType": "KMS", "kmsKey": kms_key_id} if kms_key_id else {"encryptionType": "AES256"}
+    with aws_call(f"create repository {name}", unavailable=RegistryUnavailableError):
+        try:
+            made = ecr.create_repository(
+                repositoryName=name,
+                imageTagMutability="IMMUTABLE",
+                imageScanningConfiguration={"scanOnPush": True},
+                encryptionConfiguration=encryption,
+                tags=[{"Key": key, "Value": value} for key, value in sorted(tags.items())],
+            )
+        except ecr.exceptions.RepositoryAlreadyExistsException:  # another run was faster
+            made = {"repository": ecr.describe_repositories(repositoryNames=[name])["repositories"][0]}  # type: ignore[typeddict-item]
+    return made["repository"]["repositoryUri"]
+
+
+def _has_lifecycle_policy(ecr: ECRClient, name: str) -> bool:
+    with aws_call(f"read the lifecycle policy of repository {name}", unavailable=RegistryUnavailableError):
+        try:
+            ecr.get_lifecycle_policy(repositoryName=name)
+        except ecr.exceptions.LifecyclePolicyNotFoundException:
+            return False
+    return True

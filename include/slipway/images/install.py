@@ -1,0 +1,111 @@
+"""Locked wheels, unpacked into a folder for the image's platform by uv, without running any code of theirs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.artifacts.resolve import UV_PLATFORMS, uv_command, uv_environment
+from slipway.errors import DependencyLockError, RegistryUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slipway.images.wheel_group import Pin
+
+_NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`|([A-Za-z0-9._-]+)==\S+ has no (?:usable )?wheels")
+_OFFLINE = re.compile(r"error sending request|dns error|connection|timed out|certificate|50[0234] ", re.IGNORECASE)
+_SECRET = re.compile(r"://[^/@\s]*@")
+_SHEBANG = re.compile(rb"\A#!(?:/bin/sh\n'''exec' .*\n' '''|[^\n]*python[^\n]*)\n")
+_PORTABLE_SHEBANG = b"#!/usr/bin/env python3\n"
+
+
+def install_wheels(pins: Sequence[Pin], target: Path, python: str, platform: str, *, seconds: float = 1800) -> None:
+    """Unpack the pinned wheels into ``target``, the same bytes wherever it is.
+
+    Args:
+        pins: what to install; hashes are checked, dependencies are not followed.
+        target: folder, created.
+        python: minor version of the image's interpreter.
+        platform: of the image, such as ``linux/amd64``.
+        seconds: time limit.
+
+    Raises:
+        DependencyLockError: a package has no wheel for the platform (all such are named), or its hash is wrong.
+        RegistryUnavailableError: the package index does not answer.
+    """
+    if platform not in UV_PLATFORMS:
+        raise DependencyLockError(f"unknown image platform {platform!r}: expected one of {', '.join(UV_PLATFORMS)}")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".lock-") as folder:
+        lock = Path(folder) / "requirements.txt"
+        lock.write_text("".join(f"{pin.line()}\n" for pin in pins))
+        done = _run_uv(lock, target, python, UV_PLATFORMS[platform], seconds)
+    if done.returncode:
+        raise _failure(done.stderr, pins, python, platform)
+    _tidy(target)
+
+
+def _run_uv(
+    lock: Path, target: Path, python: str, uv_platform: str, seconds: float
+) -> subprocess.CompletedProcess[str]:
+    command = [
+        *(uv_command(), "pip", "install", "--quiet", "--color", "never", "--requirement", str(lock)),
+        *("--target", str(target), "--python", sys.executable, "--python-version", python),
+        *("--python-platform", uv_platform, "--only-binary", ":all:", "--no-deps", "--require-hashes"),
+        *("--no-compile-bytecode", "--no-python-downloads"),
+    ]
+    try:
+        return subprocess.run(
+            command, cwd=lock.parent, env=uv_environment(), capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RegistryUnavailableError(f"the locked packages were not there within {seconds:.0f} s") from error
+
+
+def _failure(
+    output: str, pins: Sequence[Pin], python: str, platform: str
+) -> DependencyLockError | RegistryUnavailableError:
+    said = _SECRET.sub("://***@", output).strip()[-3000:]
+    named = {name for match in _NO_WHEEL.finditer(said) for name in match.groups() if name}
+    if named:
+        return DependencyLockError(
+            f"no wheel for {platform}, Python {python}: {', '.join(sorted(named))}. A release is never built from "
+            f"sources: choose versions that have wheels, or put built wheels into your index.\n{said}"
+        )
+    if _OFFLINE.search(said):
+        return RegistryUnavailableError(f"the package index does not answer:\n{said}")
+    return DependencyLockError(f"the locked packages ({len(pins)}) cannot be installed:\n{said}")
+
+
+def _tidy(target: Path) -> None:
+    """Take out what uv writes for itself and what names this machine."""
+    (target / ".lock").unlink(missing_ok=True)
+    changed = [path for path in sorted((target / "bin").glob("*")) if path.is_file() and _make_portable(path)]
+    names = {f"bin/{path.name}" for path in changed}
+    for record in target.glob("*.dist-info/RECORD"):
+        _forget_hashes(record, names)
+
+
+def _make_portable(script: Path) -> bool:
+    """Let a script start the image's interpreter instead of this machine's; say whether it changed."""
+    content = script.read_bytes()
+    portable = _SHEBANG.sub(_PORTABLE_SHEBANG, content, count=1)
+    if portable == content:
+        return False
+    mode = script.stat().st_mode
+    script.unlink()  # it may be a hard link into uv's cache
+    script.write_bytes(portable)
+    script.chmod(mode)
+    return True
+
+
+def _forget_hashes(record: Path, names: set[str]) -> None:
+    """Blank hash and size of ``names`` in a RECORD, as the format allows, and put its lines in order."""
+    lines = record.read_text().splitlines()
+    kept = [f"{path},," if path in names else line for line in lines if (path := line.partition(",")[0]) or line]
+    record.unlink()
+    record.write_text("".join(f"{line}\n" for line in sorted(kept)))

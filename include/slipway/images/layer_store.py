@@ -1,0 +1,126 @@
+"""Layers that a key describes, kept so that nobody builds them twice.
+
+The registry itself is the cache: each such layer, and each whole stack of them, has a tag in the release's repository,
+so a worker with an empty disk is as fast as one that built it. What was built here stays in a folder too, for the next
+service with the same packages. Tags are content keys: they never change, which immutable repositories ask for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from slipway.errors import RegistryRefusedError
+from slipway.images.layer import Layer, LocalLayer, file_digest
+from slipway.images.manifest import assemble, layers_of
+from slipway.images.progress import Progress, silent
+from slipway.images.push import push_config, push_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from slipway.images.progress import OnProgress
+    from slipway.images.registry import RegistryClient
+
+LOCAL_LIMIT_BYTES = 4 << 30
+
+
+class LayerStore:
+    """Keyed layers of one repository.
+
+    Args:
+        registry: where they are kept.
+        repository: under whose tags.
+        folder: where they are kept on this machine.
+        platform: of the images they are for.
+        on_progress: told what is sent.
+    """
+
+    def __init__(
+        self,
+        registry: RegistryClient,
+        repository: str,
+        folder: Path,
+        platform: str,
+        on_progress: OnProgress = silent,
+    ) -> None:
+        self._registry = registry
+        self._repository = repository
+        self._folder = folder
+        self._platform = platform
+        self._on_progress = on_progress
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def find(self, tag: str) -> tuple[Layer, ...] | None:
+        """Return the layers kept under ``tag`` in the registry, None if there are none."""
+        self._on_progress(Progress("lookup", tag))
+        stored = self._registry.get_manifest(self._repository, tag)
+        if stored is None:
+            return None
+        document = stored.document
+        config = json.loads(self._registry.get_blob(self._repository, document["config"]["digest"]))
+        return layers_of(document, config)
+
+    def find_or_build(self, tag: str, build: Callable[[], LocalLayer]) -> Layer:
+        """Return the one layer kept under ``tag``, from the registry, else from this machine, else built and kept."""
+        found = self.find(tag)
+        if found:
+            return found[0]
+        local = self._local(tag) or self._remember(tag, build())
+        self.push(local)
+        return self.keep(tag, (local.layer,))[0]
+
+    def push(self, local: LocalLayer) -> None:
+        """Send a layer unless the repository has it."""
+        push_layer(self._registry, self._repository, local, self._on_progress)
+
+    def keep(self, tag: str, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """Put a stack of layers, all in the repository already, under ``tag``.
+
+        Returns:
+            The layers that the tag now stands for: those of another build, if it was faster.
+        """
+        image = assemble(layers, platform=self._platform, run={"Labels": {"io.slipway.cache": tag}})
+        push_config(self._registry, self._repository, image)
+        try:
+            self._registry.put_manifest(self._repository, tag, image.manifest)
+        except RegistryRefusedError:
+            found = self.find(tag)
+            if found is None:
+                raise
+            return found
+        return tuple(layers)
+
+    def _local(self, tag: str) -> LocalLayer | None:
+        note = self._folder / f"{tag}.json"
+        try:
+            layer = Layer(**json.loads(note.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        path = self._folder / layer.digest.replace(":", "-")
+        if not path.is_file() or file_digest(path) != layer.digest:
+            note.unlink(missing_ok=True)
+            return None
+        path.touch()
+        return LocalLayer(layer, path)
+
+    def _remember(self, tag: str, local: LocalLayer) -> LocalLayer:
+        path = local.path.replace(self._folder / local.path.name)
+        note = self._folder / f"{tag}.json"
+        draft = note.with_suffix(".tmp")
+        draft.write_text(json.dumps(asdict(local.layer)))
+        draft.replace(note)
+        self._prune()
+        return LocalLayer(local.layer, path)
+
+    def _prune(self) -> None:
+        """Drop the layers used longest ago until the folder is within its limit."""
+        blobs = sorted(self._folder.glob("sha256-*"), key=lambda path: path.stat().st_mtime)
+        excess = sum(path.stat().st_size for path in blobs) - LOCAL_LIMIT_BYTES
+        for path in blobs[:-1]:
+            if excess <= 0:
+                return
+            excess -= path.stat().st_size
+            path.unlink(missing_ok=True)

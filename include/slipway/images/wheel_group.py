@@ -1,0 +1,91 @@
+"""How a dependency lock is cut into layers: heavy packages alone, the long tail together.
+
+One bumped package then costs its own layer (or the tail's) and nothing else. The cut depends on names alone, so that
+the same lock gives the same layers on every machine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from slipway.errors import DependencyLockError
+from slipway.images.layer import content_key
+
+# Distributions of 8 MB or more installed that models commonly need. One that is missing here only lies in the tail.
+HEAVY = (
+    "botocore", "catboost", "cryptography", "duckdb", "gensim", "grpcio", "h5py", "jax*", "keras*", "lightgbm",
+    "llvmlite", "matplotlib", "mlflow*", "numba", "numpy", "nvidia-*", "onnx", "onnxruntime*", "opencv-*", "pandas",
+    "pillow", "plotly", "polars*", "prophet", "pyarrow", "pyspark*", "scikit-image", "scikit-learn", "scipy",
+    "shap", "spacy", "sqlalchemy", "statsmodels", "sympy", "tensorflow*", "tokenizers", "torch*", "transformers",
+    "treelite", "triton", "xgboost*",
+)  # fmt: skip
+TAIL = "tail"
+_FORMAT = 1  # of a layer's content; raised when the same lock shall give other bytes
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_HASH = re.compile(r"--hash[= ](\S+)")
+
+
+@dataclass(frozen=True, order=True)
+class Pin:
+    """One locked package: normalised name, requirement as written, hashes in order."""
+
+    name: str
+    requirement: str
+    hashes: tuple[str, ...]
+
+    def line(self) -> str:
+        """Write it as a requirements file wants it."""
+        return " ".join([self.requirement, *(f"--hash={value}" for value in self.hashes)])
+
+
+@dataclass(frozen=True)
+class WheelGroup:
+    """Packages that share a layer."""
+
+    name: str
+    pins: tuple[Pin, ...]
+
+    def key(self, python: str, platform: str) -> str:
+        """Derive the key of the layer: equal keys mean equal content."""
+        content = [[pin.requirement, *pin.hashes] for pin in self.pins]
+        return content_key(_FORMAT, python, platform, content)
+
+    def tag(self, python: str, platform: str) -> str:
+        """Name the registry tag under which the layer is kept."""
+        kind = TAIL if self.name == TAIL else f"wheel-{self.name}"
+        return f"{kind}-{self.key(python, platform)}"
+
+
+def parse_pins(lock: str) -> tuple[Pin, ...]:
+    """Read the packages of a lock in the format of requirements files with hashes, sorted by name.
+
+    Comments, order and the indexes that a lock may name do not matter.
+
+    Raises:
+        DependencyLockError: an entry has no hash, or there is a line that is no package.
+    """
+    joined = re.sub(r"\\\n", " ", lock)
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines())
+    return tuple(sorted(_pin(line) for line in lines if line and not line.startswith("-")))
+
+
+def _pin(line: str) -> Pin:
+    requirement = " ".join(line.partition("--hash")[0].split())
+    name = _NAME.match(requirement)
+    hashes = tuple(sorted(_HASH.findall(line)))
+    if not name or not hashes:
+        raise DependencyLockError(f"{line!r} is not a locked package with a hash: make the lock again")
+    return Pin(re.sub(r"[-_.]+", "-", name.group()).lower(), requirement, hashes)
+
+
+def group_pins(pins: tuple[Pin, ...]) -> tuple[WheelGroup, ...]:
+    """Cut the packages into groups: heavy ones alone, by name, then the tail."""
+    heavy = [WheelGroup(pin.name, (pin,)) for pin in pins if _is_heavy(pin.name)]
+    tail = tuple(pin for pin in pins if not _is_heavy(pin.name))
+    return (*heavy, *([WheelGroup(TAIL, tail)] if tail else []))
+
+
+def _is_heavy(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in HEAVY)
