@@ -16,6 +16,7 @@ from demo.play import choose, play
 from demo.stack import Stack, StackSettings, load_settings, start_stack, stop_stack
 from demo.stack.components import no_proxy
 from demo.stack.keeper import kept
+from demo.stack.settings import USERS
 from demo.stack.supervisor import running_parts
 
 INTERRUPTED = 130
@@ -112,11 +113,10 @@ def _status(settings: StackSettings) -> int:
 
 
 def _where(settings: StackSettings) -> str:
-    secrets = settings.secrets
+    users = " or ".join(f"`{user}` / `{password}`" for user, password in USERS.items())
     return "\n".join(
         [
-            f"- Airflow: {settings.airflow_url} (user `admin`, password `{secrets.admin_password}`; "
-            f"user `approver`, password `{secrets.approver_password}`)",
+            f"- Airflow: {settings.airflow_url} (user and password: {users})",
             f"- MLflow: {settings.mlflow_url}",
             f"- AWS stand-in: {settings.aws_url}",
             f"- Your shell: `. {settings.state_dir / 'env.sh'}` points boto3, mlflow, aws and slipway at it",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.stack.processes import MARK
-from demo.stack.settings import HOST, REGION, ROOT, StackSettings, write_private
+from demo.stack.settings import HOST, REGION, ROOT, USERS, StackSettings, write_private
 
 BIN = Path(sys.prefix) / "bin"
 # What a user's shell may hold and the stack must not see: it would reach real accounts or other installations.
@@ -161,8 +161,7 @@ def connections(settings: StackSettings) -> dict[str, str]:
 def write_passwords(settings: StackSettings) -> None:
     """The users' passwords where Airflow's simple auth manager looks for them."""
     _passwords_file(settings).parent.mkdir(parents=True, exist_ok=True)
-    passwords = {"admin": settings.secrets.admin_password, "approver": settings.secrets.approver_password}
-    write_private(_passwords_file(settings), json.dumps(passwords))
+    write_private(_passwords_file(settings), json.dumps(USERS))
 
 
 def _passwords_file(settings: StackSettings) -> Path:

@@ -29,8 +29,8 @@ def is_ready(name: str, settings: StackSettings, since: float) -> bool:
         return health is not None
     part = AIRFLOW_PARTS[name]
     seen = health.json().get(part) or {}
-    heartbeat = seen.get(f"latest_{part}_heartbeat")
-    return bool(heartbeat) and seen["status"] == "healthy" and datetime.fromisoformat(heartbeat).timestamp() >= since
+    heartbeat = seen.get(f"latest_{part}_heartbeat") or "1970-01-01T00:00:00+00:00"
+    return bool(seen.get("status") == "healthy" and datetime.fromisoformat(heartbeat).timestamp() >= since)
 
 
 def last_line(log: Path) -> str:

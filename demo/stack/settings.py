@@ -17,6 +17,9 @@ REGION = "us-east-1"
 ACCOUNT_ID = "123456789012"  # what the stand-in answers for every key
 HOST = "127.0.0.1"
 
+# Airflow's users and their passwords: it listens on loopback alone, and so does the AWS stand-in, which asks nobody.
+USERS = {"admin": "admin", "approver": "approver"}
+
 PORT_VARIABLES = {"airflow": "SLIPWAY_AIRFLOW_PORT", "mlflow": "SLIPWAY_MLFLOW_PORT", "aws": "SLIPWAY_AWS_PORT"}
 DEFAULT_PORTS = {"airflow": 28080, "mlflow": 25000, "aws": 24566}
 
@@ -41,8 +44,6 @@ class Secrets:
     jwt_secret: str
     api_secret_key: str
     fernet_key: str
-    admin_password: str
-    approver_password: str
     aws_access_key_id: str
     aws_secret_access_key: str
 
@@ -53,8 +54,6 @@ class Secrets:
             jwt_secret=secrets.token_urlsafe(48),
             api_secret_key=secrets.token_urlsafe(48),
             fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-            admin_password=secrets.token_urlsafe(9),
-            approver_password=secrets.token_urlsafe(9),
             aws_access_key_id="AKIA" + base64.b32encode(secrets.token_bytes(10)).decode(),
             aws_secret_access_key=secrets.token_urlsafe(30),
         )
@@ -104,8 +103,8 @@ class StackSettings:
             "AWS_SECRET_ACCESS_KEY": self.secrets.aws_secret_access_key,
             "MLFLOW_TRACKING_URI": self.mlflow_url,
             "SLIPWAY_AIRFLOW_URL": self.airflow_url,
-            "SLIPWAY_AIRFLOW_USER": "admin",
-            "SLIPWAY_AIRFLOW_PASSWORD": self.secrets.admin_password,
+            "SLIPWAY_AIRFLOW_USERNAME": "admin",
+            "SLIPWAY_AIRFLOW_PASSWORD": USERS["admin"],
             "SLIPWAY_PROJECT": str(self.project),
         }
 
