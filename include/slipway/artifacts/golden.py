@@ -1,0 +1,104 @@
+"""Golden rows: requests with the answers of the original model, by which a release is verified.
+
+The rows are the model's saved input example and further rows derived from it within the signature; the answers are
+``mlflow.pyfunc``'s on the model's original, unpatched files, for the JSON form and for CSV as MLflow's scoring server
+would read them. They are made in the sandbox; see ``confined.golden_rows`` for how.
+
+The document (``golden.json``)::
+
+    {"format": 1,
+     "columns": ["a", "b"],                    empty for a model that takes tensors
+     "rows": [[1.5, "x"], ...],
+     "answers": [0, ...],                      the response's "predictions"; null also stands for NaN and infinities
+     "json": {"dataframe_split": {...}},       the request that the answers belong to; {"inputs": ...} for tensors
+     "csv": "a,b\\n1.5,x\\n",                    null where the model cannot be asked in CSV
+     "csv_answers": [0, ...],                  the answers to exactly those CSV lines
+     "csv_problem": "",                        why lines are missing from "csv", or all of it
+     "from_example": 3}                        how many of the rows are the saved example's
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.artifacts import confined
+from slipway.errors import PermanentError, SandboxError
+
+if TYPE_CHECKING:
+    from slipway.artifacts.sandbox import Sandbox
+
+_SCRIPT = Path(confined.__file__).parent / "golden_rows.py"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class GoldenRows:
+    """The golden document; its fields are described at the top of this module."""
+
+    columns: list[str]
+    rows: list[Any]
+    answers: Any
+    json: dict[str, Any]
+    csv: str | None
+    csv_answers: Any
+    csv_problem: str = ""
+    from_example: int = 0
+    format: int = _FORMAT
+
+    @property
+    def payloads(self) -> dict[str, bytes]:
+        """Request bodies by content type."""
+        bodies = {"application/json": json.dumps(self.json).encode()}
+        return bodies if self.csv is None else bodies | {"text/csv": self.csv.encode()}
+
+    def expected(self, content_type: str) -> Any:
+        """The answers that belong to the payload of a content type."""
+        return self.csv_answers if content_type == "text/csv" else self.answers
+
+    def to_json(self) -> bytes:
+        """The document, the same bytes for the same rows."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> GoldenRows:
+        """Read a document.
+
+        Raises:
+            PermanentError: it is not one, or of a newer format.
+        """
+        try:
+            document = json.loads(text)
+            if document["format"] != _FORMAT:
+                raise PermanentError(f"golden.json has format {document['format']!r}; this Slipway reads {_FORMAT}.")
+            known = {field.name for field in fields(cls)}
+            return cls(**{key: value for key, value in document.items() if key in known})
+        except (ValueError, TypeError, KeyError) as error:
+            raise PermanentError(f"golden.json is not a golden document: {error!r}") from error
+
+
+def make_golden_rows(sandbox: Sandbox, model_dir: Path, max_rows: int, *, seed: int = 0) -> GoldenRows:
+    """Ask the original model for the answers that its release has to reproduce.
+
+    Args:
+        sandbox: environment of the release's lock, with its limits.
+        model_dir: the model's original files.
+        max_rows: how many rows at most; rows on which the model itself raises are left out.
+        seed: of the derived rows.
+
+    Returns:
+        The golden rows, at least one.
+
+    Raises:
+        SandboxError: the model does not load, answers no row, or answers differently from call to call.
+    """
+    inputs = {"model_dir": str(model_dir.resolve()), "max_rows": max_rows, "seed": seed}
+    with tempfile.TemporaryDirectory(prefix="slipway-golden-") as workdir:
+        try:
+            document = sandbox.run(_SCRIPT.read_text(encoding="utf-8"), inputs, Path(workdir), readable=[model_dir])
+        except SandboxError as error:
+            raise SandboxError(f"No golden rows can be made from the model in {model_dir.name}/. {error}") from error
+    return GoldenRows.from_json(json.dumps(document))
