@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
-ReadText = Callable[[str], str]
-"""Reads the text at a URI; raises FileNotFoundError when there is nothing."""
+ReadText = Callable[[str], str | None]
+"""Reads the text at a URI; None when there is nothing."""
 
 RUN_PREFIX = "run:"
 _VERSION = re.compile(r"v?([0-9]{1,9})")
@@ -157,14 +157,14 @@ def s3_text_reader(s3: S3Client) -> ReadText:
         s3: a boto3 S3 client with the right to read the artifact store of MLflow.
     """
 
-    def read(uri: str) -> str:
+    def read(uri: str) -> str | None:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         with aws_call(f"read {uri}", unavailable=StorageUnavailableError):
             try:
                 body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
             except s3.exceptions.ClientError as error:
                 if error_code(error) in {"NoSuchKey", "NoSuchBucket", "404"}:
-                    raise FileNotFoundError(uri) from None
+                    return None
                 raise
         try:
             return body.decode("utf-8")
@@ -248,12 +248,11 @@ def _require_artifacts(
             f"The artifacts of {name} are at {uri}, expected {expected}. Run the MLflow server with "
             "--default-artifact-root s3://… and --no-serve-artifacts, and log the model again."
         )
-    try:
-        text = read_text(f"{uri}/{MLMODEL}")
-    except FileNotFoundError:
+    text = read_text(f"{uri}/{MLMODEL}")
+    if text is None:
         raise ModelNotDeployableError(
             f"{name} has no artifacts: there is no {MLMODEL} file below {uri}. They were deleted or never uploaded."
-        ) from None
+        )
     try:
         require_signature(read_mlmodel(text), allow_missing=allow_missing_signature)
     except (ModelNotDeployableError, InvalidMLmodelError) as error:

@@ -20,8 +20,9 @@ from slipway.registry import resolve_model_version, s3_text_reader, set_alias_if
 MODEL = "flights-delay"
 
 
-def read_file(uri: str) -> str:
-    return Path(unquote(urlsplit(uri).path)).read_text(encoding="utf-8")
+def read_file(uri: str) -> str | None:
+    file = Path(unquote(urlsplit(uri).path))
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def resolve(client: Any, model: str, reference: str, **options: Any) -> Any:
