@@ -1,0 +1,56 @@
+"""Starting Spark, here or on a cluster, by configuration alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slipway_trainer.spark.java_home import find_java_home
+
+#: What a driver on one machine needs; a service's own configuration goes over it.
+LOCAL_CONFIGURATION: Mapping[str, str] = {
+    "spark.master": "local[*]",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.log.level": "ERROR",
+}
+
+
+def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str] | None = None) -> Any:
+    """Start a Spark session.
+
+    Args:
+        name: Application name, shown by the cluster.
+        cache_dir: Where a wrapper for Java may be written, see :func:`find_java_home`.
+        configuration: Spark properties; ``spark.remote`` connects to a Spark Connect server, ``spark.master`` names
+            a cluster manager. Without either, Spark runs in this process on all cores.
+
+    Returns:
+        The session.
+    """
+    wanted = dict(configuration or {})
+    if "spark.remote" not in wanted:
+        os.environ["JAVA_HOME"] = str(find_java_home(cache_dir))
+        # Spark 4.3 workers take python3 from the path otherwise, which has none of our packages.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        if not wanted.get("spark.master", "local").startswith("local"):
+            wanted = {**_without_local_binding(), **wanted}
+        else:
+            wanted = {**LOCAL_CONFIGURATION, **wanted}
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName(name)
+    for key, value in wanted.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def _without_local_binding() -> dict[str, str]:
+    return {key: value for key, value in LOCAL_CONFIGURATION.items() if "driver" not in key and key != "spark.master"}
