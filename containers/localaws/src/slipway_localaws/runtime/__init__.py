@@ -1,0 +1,1 @@
+"""The data plane: invocations, routed to containers, measured and captured."""

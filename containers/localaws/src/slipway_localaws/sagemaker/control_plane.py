@@ -1,0 +1,220 @@
+"""The API actions on models, endpoint configs and endpoints.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Operations_Amazon_SageMaker_Service.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from moto.core.responses import ActionResult, EmptyResult
+from moto.sagemaker.exceptions import AWSValidationException
+from moto.sagemaker.models import SageMakerModelBackend
+from moto.sagemaker.responses import SageMakerResponse
+from moto.sagemaker.utils import arn_formatter
+
+from slipway_localaws.hosting.controller import Controller
+from slipway_localaws.hosting.images import ImageRefusedError, ImageStore
+from slipway_localaws.hosting.plan import DeploymentPlan, EndpointKey
+from slipway_localaws.patching import add_action, replace
+from slipway_localaws.sagemaker.planning import Parameters, plan_deployment
+from slipway_localaws.sagemaker.records import HostedEndpoint, StoredEndpointConfig, StoredModel, VariantState
+from slipway_localaws.sagemaker.validation import check_request
+
+
+def install(controller: Controller, images: ImageStore) -> None:
+    """Put these actions in the place of moto's.
+
+    Args:
+        controller: hosts the endpoints.
+        images: finds the models' images.
+    """
+    actions = Actions(controller, images)
+    for name in ("create_model", "create_endpoint_config", "create_endpoint", "delete_endpoint"):
+        replace(SageMakerResponse, name, _as_action(getattr(actions, name)))
+    replace(
+        SageMakerResponse,
+        "update_endpoint_weights_and_capacities",
+        _as_action(actions.update_endpoint_weights_and_capacities),
+    )
+    add_action(SageMakerResponse, "update_endpoint", _as_action(actions.update_endpoint))
+
+
+Handler = Callable[[SageMakerModelBackend, Parameters], dict[str, Any] | None]
+
+
+def _as_action(handler: Handler) -> Callable[[SageMakerResponse], ActionResult]:
+    """What moto calls for an action: parameters checked against the published model, then the handler."""
+
+    def action(self: SageMakerResponse) -> ActionResult:
+        parameters = dict(self.params)
+        check_request(self._get_action(), parameters)
+        result = handler(self.sagemaker_backend, parameters)
+        return EmptyResult() if result is None else ActionResult(result)
+
+    return action
+
+
+class Actions:
+    """The handlers; each gets the backend of the caller's account and region, and checked parameters."""
+
+    def __init__(self, controller: Controller, images: ImageStore) -> None:
+        self._controller = controller
+        self._images = images
+
+    def create_model(self, backend: SageMakerModelBackend, parameters: Parameters) -> dict[str, Any]:
+        """CreateModel: refuses images that SageMaker would refuse."""
+        name = parameters["ModelName"]
+        arn = arn_formatter("model", name, backend.account_id, backend.region_name)
+        if name in backend._models:
+            raise AWSValidationException(f'Cannot create already existing model "{arn}".')
+        if bool(parameters.get("PrimaryContainer")) == bool(parameters.get("Containers")):
+            raise AWSValidationException("You must provide exactly one of: PrimaryContainer, Containers.")
+        for container in (parameters.get("PrimaryContainer"), *(parameters.get("Containers") or ())):
+            if container and container.get("Image"):
+                self._check_image(backend, container["Image"])
+        model = StoredModel(backend.account_id, backend.region_name, parameters)
+        backend._models[name] = model
+        return {"ModelArn": model.arn}
+
+    def create_endpoint_config(self, backend: SageMakerModelBackend, parameters: Parameters) -> dict[str, Any]:
+        """CreateEndpointConfig: names are unique, variants have distinct names and models that exist."""
+        name = parameters["EndpointConfigName"]
+        arn = arn_formatter("endpoint-config", name, backend.account_id, backend.region_name)
+        if name in backend.endpoint_configs:
+            raise AWSValidationException(f'Cannot create already existing endpoint configuration "{arn}".')
+        variants = [*parameters["ProductionVariants"], *(parameters.get("ShadowProductionVariants") or ())]
+        names = [variant["VariantName"] for variant in variants]
+        for each in {each for each in names if names.count(each) > 1}:
+            raise AWSValidationException(f'The variant name "{each}" was non-unique within the request.')
+        for variant in variants:
+            _check_variant(backend, variant)
+        config = StoredEndpointConfig(backend.account_id, backend.region_name, parameters)
+        backend.endpoint_configs[name] = config
+        return {"EndpointConfigArn": config.endpoint_config_arn}
+
+    def create_endpoint(self, backend: SageMakerModelBackend, parameters: Parameters) -> dict[str, Any]:
+        """CreateEndpoint: status Creating, then InService or Failed."""
+        key = EndpointKey(backend.account_id, backend.region_name, parameters["EndpointName"])
+        if key.name in backend.endpoints:
+            existing = backend.endpoints[key.name]
+            raise AWSValidationException(f'Cannot create already existing endpoint "{existing.arn}".')
+        plan = self._plan(backend, parameters["EndpointConfigName"])
+        endpoint = HostedEndpoint(key, plan, list(parameters.get("Tags") or []))
+        endpoint.last_deployment_config = parameters.get("DeploymentConfig")
+        backend.endpoints[key.name] = endpoint
+        self._controller.create(endpoint)
+        return {"EndpointArn": endpoint.arn}
+
+    def update_endpoint(self, backend: SageMakerModelBackend, parameters: Parameters) -> dict[str, Any]:
+        """UpdateEndpoint: a new fleet for all variants; the old one serves until the new one is healthy."""
+        endpoint = _in_service(backend, parameters["EndpointName"])
+        plan = self._plan(backend, parameters["EndpointConfigName"])
+        if plan.config_name == endpoint.endpoint_config_name:
+            raise AWSValidationException(
+                f'Cannot update endpoint "{endpoint.arn}" with the endpoint configuration "{plan.config_name}" that it '
+                "already uses."
+            )
+        variants = {variant.name: VariantState(variant) for variant in plan.variants}
+        if parameters.get("RetainAllVariantProperties"):
+            _retain(endpoint, variants, parameters.get("ExcludeRetainedVariantProperties") or [])
+        if not parameters.get("RetainDeploymentConfig"):
+            endpoint.last_deployment_config = parameters.get("DeploymentConfig")
+        self._controller.update(endpoint, plan, variants)
+        return {"EndpointArn": endpoint.arn}
+
+    def update_endpoint_weights_and_capacities(
+        self, backend: SageMakerModelBackend, parameters: Parameters
+    ) -> dict[str, Any]:
+        """UpdateEndpointWeightsAndCapacities: what is left out keeps its value."""
+        endpoint = _in_service(backend, parameters["EndpointName"])
+        wanted = parameters["DesiredWeightsAndCapacities"]
+        names = [each["VariantName"] for each in wanted]
+        for name in names:
+            if names.count(name) > 1:
+                raise AWSValidationException(f'The variant name "{name}" was non-unique within the request.')
+            if name not in endpoint.variants:
+                raise AWSValidationException(
+                    f'The variant name(s) "{name}" is/are not present within endpoint configuration '
+                    f'"{endpoint.endpoint_config_name}".'
+                )
+        for each in wanted:
+            state = endpoint.variants[each["VariantName"]]
+            if each.get("DesiredWeight") is not None:
+                state.desired_weight = float(each["DesiredWeight"])
+            if each.get("DesiredInstanceCount") is not None:
+                state.desired_count = int(each["DesiredInstanceCount"])
+        self._controller.scale(endpoint)
+        return {"EndpointArn": endpoint.arn}
+
+    def delete_endpoint(self, backend: SageMakerModelBackend, parameters: Parameters) -> None:
+        """DeleteEndpoint: status Deleting while the containers stop, then gone."""
+        endpoint = _find(backend, parameters["EndpointName"])
+        if endpoint.endpoint_status in {"Creating", "Updating", "SystemUpdating", "RollingBack"}:
+            raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+        if endpoint.endpoint_status != "Deleting":
+            self._controller.delete(endpoint, lambda: backend.endpoints.pop(endpoint.endpoint_name, None) and None)
+
+    def _check_image(self, backend: SageMakerModelBackend, image: str) -> None:
+        try:
+            self._images.resolve(image, account=backend.account_id, region=backend.region_name)
+        except ImageRefusedError as error:
+            raise AWSValidationException(str(error)) from None
+
+    def _plan(self, backend: SageMakerModelBackend, config_name: str) -> DeploymentPlan:
+        config = backend.endpoint_configs.get(config_name)
+        if not isinstance(config, StoredEndpointConfig):
+            arn = arn_formatter("endpoint-config", config_name, backend.account_id, backend.region_name)
+            raise AWSValidationException(f'Could not find endpoint configuration "{arn}".')
+        return plan_deployment(backend, config, self._images)
+
+
+def _find(backend: SageMakerModelBackend, name: str) -> HostedEndpoint:
+    endpoint = backend.endpoints.get(name)
+    if not isinstance(endpoint, HostedEndpoint):
+        arn = arn_formatter("endpoint", name, backend.account_id, backend.region_name)
+        raise AWSValidationException(f'Could not find endpoint "{arn}".')
+    return endpoint
+
+
+def _in_service(backend: SageMakerModelBackend, name: str) -> HostedEndpoint:
+    endpoint = _find(backend, name)
+    if endpoint.endpoint_status == "Failed":
+        raise AWSValidationException(
+            f'Cannot update endpoint "{endpoint.arn}" with status "Failed": delete it instead.'
+        )
+    if endpoint.endpoint_status not in {"InService", "UpdateRollbackFailed"}:
+        raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+    return endpoint
+
+
+def _check_variant(backend: SageMakerModelBackend, variant: Parameters) -> None:
+    model = variant.get("ModelName")
+    if model is not None and model not in backend._models:
+        arn = arn_formatter("model", model, backend.account_id, backend.region_name)
+        raise AWSValidationException(f'Could not find model "{arn}".')
+    if not (variant.get("InstanceType") or variant.get("ServerlessConfig") or variant.get("InstancePools")):
+        raise AWSValidationException(
+            f'ProductionVariant "{variant["VariantName"]}" needs either an InstanceType or a ServerlessConfig.'
+        )
+    if variant.get("InstanceType") and not variant.get("InitialInstanceCount"):
+        raise AWSValidationException(
+            f'InitialInstanceCount is required for the ProductionVariant "{variant["VariantName"]}".'
+        )
+
+
+def _retain(endpoint: HostedEndpoint, variants: dict[str, VariantState], excluded: list[dict[str, str]]) -> None:
+    """Carry weights and counts of the running variants over to those of the same name.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html
+    """
+    dropped = {each["VariantPropertyType"] for each in excluded}
+    for name, state in variants.items():
+        running = endpoint.variants.get(name)
+        if running is None:
+            continue
+        if "DesiredWeight" not in dropped:
+            state.current_weight = state.desired_weight = running.desired_weight
+        if "DesiredInstanceCount" not in dropped:
+            state.current_count = state.desired_count = running.desired_count
