@@ -50,8 +50,8 @@ class Authenticator(Protocol):
     def header(self, scope: str) -> str | None:
         """Return the ``Authorization`` value for ``scope`` as far as it is known."""
 
-    def learn(self, challenge: str, scope: str) -> bool:
-        """Take the challenge of a 401; return whether asking again makes sense."""
+    def learn(self, challenge: str, scope: str, refused: str | None) -> bool:
+        """Take the challenge of a 401 to a request with header ``refused``; return whether to ask again."""
 
 
 class ChallengeAuth:
@@ -74,18 +74,17 @@ class ChallengeAuth:
             return f"Bearer {token}"
         return self._credentials.basic if self._basic and self._credentials else None
 
-    def learn(self, challenge: str, scope: str) -> bool:
-        """Take the challenge of a 401; return whether asking again makes sense."""
+    def learn(self, challenge: str, scope: str, refused: str | None) -> bool:
+        """Take the challenge of a 401 to a request with header ``refused``; return whether to ask again."""
         kind, _, rest = challenge.partition(" ")
         with self._lock:
-            if kind.lower() == "bearer":
-                known = self.header(scope)
-                self._tokens[scope] = self._fetch(dict(_CHALLENGE_FIELD.findall(rest)), scope)
-                return known != self.header(scope)
-            if kind.lower() == "basic" and self._credentials and not self._basic:
-                self._basic = True
+            if self.header(scope) != refused:  # another thread has learned it meanwhile
                 return True
-        return False
+            if kind.lower() == "bearer":
+                self._tokens[scope] = self._fetch(dict(_CHALLENGE_FIELD.findall(rest)), scope)
+            elif kind.lower() == "basic" and self._credentials:
+                self._basic = True
+            return self.header(scope) != refused
 
     def _fetch(self, challenge: Mapping[str, str], scope: str) -> tuple[str, float]:
         realm = challenge.get("realm", "")
@@ -130,9 +129,11 @@ class TokenAuth:
                 self._renew()
             return f"Basic {self._token}"
 
-    def learn(self, challenge: str, scope: str) -> bool:
+    def learn(self, challenge: str, scope: str, refused: str | None) -> bool:
         """Fetch a new token unless the present one is fresh."""
         with self._lock:
+            if refused != f"Basic {self._token}":  # another thread has fetched one meanwhile
+                return True
             if time.monotonic() - self._fetched_at < _REFRESH_SECONDS:
                 return False
             self._renew()

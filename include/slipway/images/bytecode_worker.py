@@ -3,8 +3,8 @@
     python -I -S bytecode_worker.py FOLDER PREFIX JOBS
 
 ``marshal`` marks each object that anything else refers to, strings interned by an earlier file included, so what a
-process did before shows in its output. Therefore every folder is compiled by a fresh fork, in the order of names: the
-bytes then depend on the sources and the interpreter alone, not on the number of jobs or their luck.
+process did before shows in its output. Therefore each batch of modules is compiled by a fresh fork, in the order of
+names: the bytes then depend on the sources and the interpreter alone, not on the number of jobs or their luck.
 """
 
 import os
@@ -15,40 +15,39 @@ import warnings
 
 SKIP = re.compile(r"/tests?(/|$)")  # never imported in production, and a third of what there is
 
+BATCH = 40
 
-def compile_folder(folder: str, names: list[str], root: str, prefix: str) -> None:
-    """Compile the modules ``names`` of ``folder``; what is no Python of this version (a template) is left alone."""
-    for name in names:
-        path = f"{folder}/{name}"
-        shown = prefix + path[len(root) :]
+
+def compile_modules(paths: list[str], root: str, prefix: str) -> None:
+    """Compile modules; what is no Python of this version (a template, say) is left alone."""
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    for path in paths:
         try:
-            py_compile.compile(
-                path, dfile=shown, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
-            )
+            py_compile.compile(path, dfile=prefix + path[len(root) :], doraise=True, invalidation_mode=mode)
         except (py_compile.PyCompileError, OSError, ValueError, RecursionError):
             continue
 
 
-def folders_of(root: str) -> list[tuple[str, list[str]]]:
-    """Return every folder to compile with its modules."""
-    found = []
+def batches_of(root: str) -> list[list[str]]:
+    """Cut the modules below ``root`` into batches: by the order of names, so that every run cuts alike."""
+    modules = []
     for folder, _, names in os.walk(root):
-        modules = sorted(name for name in names if name.endswith(".py"))
-        if modules and not SKIP.search(folder[len(root) :]):
-            found.append((folder, modules))
-    return sorted(found)
+        if not SKIP.search(folder[len(root) :]):
+            modules += [f"{folder}/{name}" for name in names if name.endswith(".py")]
+    modules.sort()
+    return [modules[start : start + BATCH] for start in range(0, len(modules), BATCH)]
 
 
 def main(root: str, prefix: str, jobs: int) -> int:
-    """Compile all folders, ``jobs`` at a time; return the exit status."""
+    """Compile everything below ``root``, ``jobs`` batches at a time; return the exit status."""
     warnings.simplefilter("ignore")
     running, failed = 0, 0
-    for folder, names in folders_of(root):
+    for paths in batches_of(root):
         if running == jobs:
             failed |= os.wait()[1]
             running -= 1
         if os.fork() == 0:
-            compile_folder(folder, names, root, prefix)
+            compile_modules(paths, root, prefix)
             os._exit(0)
         running += 1
     for _ in range(running):

@@ -161,19 +161,21 @@ class Transport:
     def _authenticated(
         self, method: str, url: str, scope: str, headers: dict[str, str], body: Body | None, stream: bool
     ) -> requests.Response:
-        response = self._send(method, url, scope, headers, body, stream)
-        if response.status_code == 401 and self._auth is not None:
+        auth = self._auth if url.startswith(f"{self.base_url}/") else None
+        sent = auth.header(scope) if auth else None
+        response = self._send(method, url, sent, headers, body, stream)
+        if response.status_code == 401 and auth is not None:
             response.close()
-            if self._auth.learn(response.headers.get("WWW-Authenticate", ""), scope):
-                response = self._send(method, url, scope, headers, body, stream)
+            if auth.learn(response.headers.get("WWW-Authenticate", ""), scope, sent):
+                return self._send(method, url, auth.header(scope), headers, body, stream)
         return response
 
     def _send(
-        self, method: str, url: str, scope: str, headers: dict[str, str], body: Body | None, stream: bool
+        self, method: str, url: str, authorization: str | None, headers: dict[str, str], body: Body | None, stream: bool
     ) -> requests.Response:
-        known = self._auth.header(scope) if self._auth and url.startswith(f"{self.base_url}/") else None
         timeout = (self._patience.connect_timeout, self._patience.read_timeout)
-        options: dict[str, Any] = {"headers": headers, "auth": _HeaderAuth(known), "timeout": timeout, "stream": stream}
+        auth = _HeaderAuth(authorization)
+        options: dict[str, Any] = {"headers": headers, "auth": auth, "timeout": timeout, "stream": stream}
         if body is None:
             return self._session().request(method, url, allow_redirects=True, **options)
         with body.open() as file:

@@ -1,11 +1,12 @@
-"""How a dependency lock is cut into layers: heavy packages alone, the long tail together.
+"""How a dependency lock is cut into layers: heavy packages alone, the long tail together in a few drawers.
 
-One bumped package then costs its own layer (or the tail's) and nothing else. The cut depends on names alone, so that
+One bumped package then costs its own layer (or its drawer's) and nothing else. The cut depends on names alone, so that
 the same lock gives the same layers on every machine.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,13 +16,13 @@ from slipway.images.layer import content_key
 
 # Distributions of 8 MB or more installed that models commonly need. One that is missing here only lies in the tail.
 HEAVY = (
-    "botocore", "catboost", "cryptography", "duckdb", "gensim", "grpcio", "h5py", "jax*", "keras*", "lightgbm",
-    "llvmlite", "matplotlib", "mlflow*", "numba", "numpy", "nvidia-*", "onnx", "onnxruntime*", "opencv-*", "pandas",
-    "pillow", "plotly", "polars*", "prophet", "pyarrow", "pyspark*", "scikit-image", "scikit-learn", "scipy",
-    "shap", "spacy", "sqlalchemy", "statsmodels", "sympy", "tensorflow*", "tokenizers", "torch*", "transformers",
-    "treelite", "triton", "xgboost*",
+    "botocore", "catboost", "cryptography", "duckdb", "gensim", "granian", "grpcio", "h5py", "jax*", "keras*",
+    "lightgbm", "llvmlite", "matplotlib", "mlflow*", "numba", "numpy", "nvidia-*", "onnx", "onnxruntime*",
+    "opencv-*", "pandas", "pillow", "plotly", "polars*", "prophet", "pyarrow", "pyspark*", "scikit-image",
+    "scikit-learn", "scipy", "shap", "spacy", "sqlalchemy", "statsmodels", "sympy", "tensorflow*", "tokenizers",
+    "torch*", "transformers", "treelite", "triton", "xgboost*",
 )  # fmt: skip
-TAIL = "tail"
+TAIL_DRAWERS = 8  # layers for all the rest: few enough for engines, many enough that one bump re-sends little
 _FORMAT = 1  # of a layer's content; raised when the same lock shall give other bytes
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _HASH = re.compile(r"--hash[= ](\S+)")
@@ -54,8 +55,7 @@ class WheelGroup:
 
     def tag(self, python: str, platform: str) -> str:
         """Name the registry tag under which the layer is kept."""
-        kind = TAIL if self.name == TAIL else f"wheel-{self.name}"
-        return f"{kind}-{self.key(python, platform)}"
+        return f"{self.name}-{self.key(python, platform)}"
 
 
 def parse_pins(lock: str) -> tuple[Pin, ...]:
@@ -81,11 +81,14 @@ def _pin(line: str) -> Pin:
 
 
 def group_pins(pins: tuple[Pin, ...]) -> tuple[WheelGroup, ...]:
-    """Cut the packages into groups: heavy ones alone, by name, then the tail."""
-    heavy = [WheelGroup(pin.name, (pin,)) for pin in pins if _is_heavy(pin.name)]
-    tail = tuple(pin for pin in pins if not _is_heavy(pin.name))
-    return (*heavy, *([WheelGroup(TAIL, tail)] if tail else []))
+    """Cut the packages into groups ``wheel-<name>`` and ``tail-<drawer>``, ordered by name."""
+    groups: dict[str, list[Pin]] = {}
+    for pin in sorted(pins):
+        groups.setdefault(_group_of(pin.name), []).append(pin)
+    return tuple(WheelGroup(name, tuple(members)) for name, members in sorted(groups.items()))
 
 
-def _is_heavy(name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in HEAVY)
+def _group_of(name: str) -> str:
+    if any(fnmatchcase(name, pattern) for pattern in HEAVY):
+        return f"wheel-{name}"
+    return f"tail-{int(hashlib.sha256(name.encode()).hexdigest(), 16) % TAIL_DRAWERS}"

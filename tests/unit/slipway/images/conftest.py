@@ -1,0 +1,292 @@
+"""A small but real image registry on loopback, with faults on demand, and hand-made wheels: no network needed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from slipway.artifacts.lock import DependencyLock
+from slipway.images.auth import Authenticator
+from slipway.images.registry import RegistryClient
+from slipway.images.transport import Patience
+
+USER, PASSWORD = "AWS", "open-sesame"
+BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+
+def sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass
+class Fault:
+    """What goes wrong: ``kind`` is a status, ``drop`` (hang up), ``garble`` or ``cut`` (a wrong or short body)."""
+
+    method: str
+    path: str
+    kind: int | str
+    times: int = 1
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Registry:
+    """State of the registry; tests look into it and change it."""
+
+    url: str = ""
+    blobs: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    manifests: dict[str, dict[str, tuple[bytes, str]]] = field(default_factory=dict)
+    repositories: set[str] | None = None  # None: any
+    immutable: bool = False
+    mounts: bool = True
+    auth: str = "none"  # none, basic, bearer
+    realm: str = ""  # of the bearer challenge; by default our own /token
+    tokens_given: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    log: list[tuple[str, str, int]] = field(default_factory=list)
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    def client(self, auth: Authenticator | None = None, **options: object) -> RegistryClient:
+        """A client that does not really wait between tries."""
+        patience = Patience(attempts=4, first=0.01, longest=1.0, connect_timeout=5, read_timeout=5)
+        return RegistryClient(self.url, auth, patience=patience, sleep=lambda _: None, **options)  # type: ignore[arg-type]
+
+    def fail(self, method: str, path: str, kind: int | str, times: int = 1, **headers: str) -> None:
+        self.faults.append(Fault(method, path, kind, times, headers))
+
+    def asked(self, method: str, path: str = "") -> list[str]:
+        return [seen for verb, seen, _ in self.log if verb == method and re.search(path, seen)]
+
+    def bytes_received(self) -> int:
+        return sum(size for verb, path, size in self.log if verb == "PUT" and "/blobs/" in path)
+
+    def put_image(self, repository: str, tag: str, manifest: dict, *blobs: bytes) -> str:  # type: ignore[type-arg]
+        for blob in blobs:
+            self.blobs.setdefault(repository, {})[sha256(blob)] = blob
+        content = json.dumps(manifest).encode()
+        for target in (tag, sha256(content)):
+            self.manifests.setdefault(repository, {})[target] = (content, manifest["mediaType"])
+        return sha256(content)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    registry: Registry
+
+    def log_message(self, *args: object) -> None: ...
+
+    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _error(self, status: int, code: str) -> None:
+        self._answer(status, json.dumps({"errors": [{"code": code, "message": code.lower()}]}).encode())
+
+    def _handle(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        parts = urlsplit(self.path)
+        if self._fault(length):
+            return
+        body = self.rfile.read(length)
+        self.registry.log.append((self.command, self.path, len(body)))
+        if parts.path == "/token":
+            self._token(parse_qs(parts.query))
+            return
+        if not self._known():
+            return
+        match = re.fullmatch(r"/v2/(.+)/(blobs|manifests)/(.+)", parts.path)
+        if not match:
+            self._error(404, "NOT_FOUND")
+            return
+        repository, kind, name = match.groups()
+        if self.registry.repositories is not None and repository not in self.registry.repositories:
+            self._error(404, "NAME_UNKNOWN")
+        elif kind == "manifests":
+            self._manifest(repository, name, body)
+        elif name.startswith("uploads/"):
+            self._upload(repository, parse_qs(parts.query), body)
+        else:
+            self._blob(repository, name)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = _handle  # noqa: N815
+
+    def _fault(self, length: int) -> bool:
+        for fault in self.registry.faults:
+            if fault.times and fault.method == self.command and re.search(fault.path, self.path):
+                fault.times -= 1
+                if fault.kind in {"garble", "cut"}:
+                    self._spoil(str(fault.kind))
+                    return True
+                if fault.kind == "drop":
+                    self.rfile.read(length // 2)
+                    self.close_connection = True
+                    self.connection.close()
+                    return True
+                self.rfile.read(length)
+                self._answer(int(fault.kind), b"fault", **fault.headers)
+                return True
+        return False
+
+    def _spoil(self, how: str) -> None:
+        repository, digest = re.fullmatch(r"/v2/(.+)/blobs/(.+)", self.path).groups()  # type: ignore[union-attr]
+        blob = self.registry.blobs[repository][digest]
+        if how == "garble":
+            self._answer(200, bytes([blob[0] ^ 255]) + blob[1:])
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(blob)))
+        self.end_headers()
+        self.wfile.write(blob[: len(blob) // 2])
+        self.close_connection = True
+
+    def _known(self) -> bool:
+        registry, sent = self.registry, self.headers.get("Authorization")
+        if registry.auth == "basic" and sent != BASIC:
+            self._answer(401, b"who?", WWW_Authenticate='Basic realm="slipway"')
+            return False
+        if registry.auth == "bearer" and sent != f"Bearer token-{registry.tokens_given}":
+            realm = registry.realm or f"{registry.url}/token"
+            self._answer(401, b"who?", WWW_Authenticate=f'Bearer realm="{realm}",service="tests",scope="x"')
+            return False
+        return True
+
+    def _token(self, query: dict[str, list[str]]) -> None:
+        if query.get("service") != ["tests"] or not query["scope"][0].startswith("repository:"):
+            self._answer(400)
+            return
+        self.registry.tokens_given += 1
+        self._answer(200, json.dumps({"token": f"token-{self.registry.tokens_given}", "expires_in": 300}).encode())
+
+    def _blob(self, repository: str, digest: str) -> None:
+        blob = self.registry.blobs.get(repository, {}).get(digest)
+        if blob is None:
+            self._error(404, "BLOB_UNKNOWN")
+        else:
+            self._answer(200, blob)
+
+    def _upload(self, repository: str, query: dict[str, list[str]], body: bytes) -> None:
+        registry = self.registry
+        if self.command == "POST":
+            source = registry.blobs.get(query.get("from", [""])[0], {})
+            wanted = query.get("mount", [""])[0]
+            if registry.mounts and wanted in source:
+                registry.blobs.setdefault(repository, {})[wanted] = source[wanted]
+                self._answer(201)
+            else:
+                self._answer(202, Location=f"/v2/{repository}/blobs/uploads/session?_state=a%2Bb")
+        elif self.command == "PUT" and query.get("_state") == ["a+b"] and sha256(body) == query["digest"][0]:
+            registry.blobs.setdefault(repository, {})[sha256(body)] = body
+            self._answer(201)
+        else:
+            self._error(400, "DIGEST_INVALID")
+
+    def _manifest(self, repository: str, target: str, body: bytes) -> None:
+        stored = self.registry.manifests.setdefault(repository, {})
+        if self.command != "PUT":
+            if target in stored:
+                self._answer(200, stored[target][0], Content_Type=stored[target][1])
+            else:
+                self._error(404, "MANIFEST_UNKNOWN")
+            return
+        document = json.loads(body)
+        needed = [document["config"]["digest"], *(layer["digest"] for layer in document["layers"])]
+        if any(digest not in self.registry.blobs.get(repository, {}) for digest in needed):
+            self._error(400, "MANIFEST_BLOB_UNKNOWN")
+        elif self.registry.immutable and target in stored:
+            self._error(400, "TAG_INVALID")
+        else:
+            stored[target] = stored[sha256(body)] = (body, self.headers["Content-Type"])
+            self._answer(201)
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    yield from serve_registry()
+
+
+@pytest.fixture
+def other_registry() -> Iterator[Registry]:
+    yield from serve_registry()
+
+
+def serve_registry() -> Iterator[Registry]:
+    state = Registry()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": state}))
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+WheelMaker = Callable[..., str]
+
+
+@pytest.fixture
+def make_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WheelMaker:
+    """Put a wheel into an index of our own that is the only one uv sees; returns its line for a lock."""
+    index = tmp_path / "index"
+    index.mkdir()
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(index))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+
+    def make(name: str, version: str = "1.0", files: dict[str, str] | None = None, tag: str = "py3-none-any") -> str:
+        module = name.replace("-", "_")
+        info = f"{module}-{version}.dist-info"
+        content = {
+            f"{module}/__init__.py": f"VERSION = {version!r}\n",
+            f"{module}/tests/test_it.py": "import unittest\n",
+            **(files or {}),
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n",
+            f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {module}:main\n",
+        }
+        path = index / f"{module}-{version}-{tag}.whl"
+        with zipfile.ZipFile(path, "w") as wheel:
+            for file, text in content.items():
+                wheel.writestr(file, text)
+            wheel.writestr(f"{info}/RECORD", _record(content, info))
+        return f"{name}=={version} --hash={sha256(path.read_bytes())}"
+
+    return make
+
+
+def _record(content: dict[str, str], info: str) -> str:
+    lines = []
+    for file, text in content.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        lines.append(f"{file},sha256={digest},{len(text)}")
+    return "\n".join([*lines, f"{info}/RECORD,,", ""])
+
+
+@pytest.fixture
+def make_lock() -> Callable[..., DependencyLock]:
+    """Make a lock of the given lines for Python 3.11 or another."""
+
+    def make(*lines: str, python: str = "3.11", platform: str = "linux/amd64") -> DependencyLock:
+        text = "".join(f"{line}\n" for line in lines)
+        return DependencyLock.from_text(text, key="k", python=python, platform=platform)
+
+    return make
