@@ -85,7 +85,8 @@ def _start(settings: StackSettings, display: Display) -> Stack:
 
         def report(part: str, state: str) -> None:
             states[part] = state
-            _show(step, states)
+            if state != "starting":
+                _show(step, states)
 
         return start_stack(settings, report=report)
 

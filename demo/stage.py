@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,12 @@ from demo.stack import StackSettings, account
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,10 @@ class Stage:
         """MLflow's client; from now on this process's ``mlflow`` works with the stack's server and S3."""
         environment = self.settings.client_environment().items()
         os.environ.update({name: value for name, value in environment if name.startswith(("AWS_", "MLFLOW_"))})
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+        os.environ.update(_QUIET)
         import mlflow
+
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
 
         mlflow.set_tracking_uri(self.settings.mlflow_url)
         mlflow.set_registry_uri(self.settings.mlflow_url)
