@@ -1,0 +1,1 @@
+"""What the DAG files share: assets, forms, retries, and the way from specs to DAGs."""

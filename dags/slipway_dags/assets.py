@@ -1,0 +1,19 @@
+"""Every asset and what it means.
+
+An asset only wakes a DAG; what there is to do is read from the registry and the state.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset
+
+
+def approved(service: str) -> Asset:
+    """Return the asset "a release of this service has been approved".
+
+    Emitted by ``<service>.deploy``, wakes ``<service>.promote``. Events may be lost, coalesced or
+    late: the promotion takes the newest approved release that it finds in the state.
+
+    :param service: Name of the service.
+    """
+    return Asset(name=f"approved/{service}", uri=f"slipway://{service}/approved", group="slipway")

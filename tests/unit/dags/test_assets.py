@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+from slipway_dags.assets import approved
+
+
+def test_each_service_has_its_own_asset() -> None:
+    flights, churn = approved("flights"), approved("churn")
+    assert (flights.name, flights.uri) == ("approved/flights", "slipway://flights/approved")
+    assert flights != churn
+    assert approved("flights") == flights
