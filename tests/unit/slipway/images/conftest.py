@@ -22,10 +22,17 @@ from slipway.images.registry import RegistryClient
 from slipway.images.transport import Patience
 
 USER, PASSWORD = "AWS", "open-sesame"
+LARGE = 50 << 20  # bytes
 BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
+class LargeBody(bytes):
+    """The hex digest of a body too large to keep."""
+
+
 def sha256(data: bytes) -> str:
+    if isinstance(data, LargeBody):
+        return f"sha256:{data.decode()}"
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
@@ -53,6 +60,7 @@ class Registry:
     auth: str = "none"  # none, basic, bearer
     realm: str = ""  # of the bearer challenge; by default our own /token
     tokens_given: int = 0
+    tokens_valid: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
     log: list[tuple[str, str, int]] = field(default_factory=list)
 
@@ -106,8 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if self._fault(length):
             return
-        body = self.rfile.read(length)
-        self.registry.log.append((self.command, self.path, len(body)))
+        body = self._body(length)
+        self.registry.log.append((self.command, self.path, length))
         if parts.path == "/token":
             self._token(parse_qs(parts.query))
             return
@@ -126,6 +134,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._upload(repository, parse_qs(parts.query), body)
         else:
             self._blob(repository, name)
+
+    def _body(self, length: int) -> bytes:
+        """Read the request's body; of a large one only the digest is kept, as its content."""
+        if length <= LARGE:
+            return self.rfile.read(length)
+        hasher = hashlib.sha256()
+        while length and (chunk := self.rfile.read(min(length, 1 << 20))):
+            hasher.update(chunk)
+            length -= len(chunk)
+        return LargeBody(hasher.hexdigest().encode())
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = _handle  # noqa: N815
 
@@ -163,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         if registry.auth == "basic" and sent != BASIC:
             self._answer(401, b"who?", WWW_Authenticate='Basic realm="slipway"')
             return False
-        if registry.auth == "bearer" and sent != f"Bearer token-{registry.tokens_given}":
+        if registry.auth == "bearer" and sent not in registry.tokens_valid:
             realm = registry.realm or f"{registry.url}/token"
             self._answer(401, b"who?", WWW_Authenticate=f'Bearer realm="{realm}",service="tests",scope="x"')
             return False
@@ -174,7 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(400)
             return
         self.registry.tokens_given += 1
-        self._answer(200, json.dumps({"token": f"token-{self.registry.tokens_given}", "expires_in": 300}).encode())
+        token = f"token-{self.registry.tokens_given}"
+        self.registry.tokens_valid.add(f"Bearer {token}")
+        self._answer(200, json.dumps({"token": token, "expires_in": 300}).encode())
 
     def _blob(self, repository: str, digest: str) -> None:
         blob = self.registry.blobs.get(repository, {}).get(digest)

@@ -1,0 +1,45 @@
+"""A model's size must not show in the worker's memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.images.layer import file_digest
+
+if TYPE_CHECKING:
+    from conftest import Registry
+
+MODEL_BYTES = 300 << 20
+LIMIT_KIB = 150 << 10
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+from slipway.images.archive import write_layer
+from slipway.images.builder import build_image
+from slipway.images.push import push_layer
+from slipway.images.registry import RegistryClient
+
+url, model, out = sys.argv[1:]
+local = write_layer(Path(model), "/opt/slipway/model", Path(out))
+push_layer(RegistryClient(url), "slipway/large", local, lambda progress: None)
+print(local.path, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_packing_and_sending_a_large_model_takes_little_memory(registry: Registry, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    block = os.urandom(1 << 20)  # the compressor looks back 32 KiB only, so this does not shrink
+    with (model / "weights.bin").open("wb") as file:
+        for _ in range(MODEL_BYTES >> 20):
+            file.write(block)
+    call = [sys.executable, "-c", SCRIPT, registry.url, str(model), str(tmp_path / "out")]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    path, peak_kib = done.stdout.split()
+    assert registry.bytes_received() == Path(path).stat().st_size > MODEL_BYTES
+    assert file_digest(Path(path)) in registry.blobs["slipway/large"]
+    assert int(peak_kib) < LIMIT_KIB
