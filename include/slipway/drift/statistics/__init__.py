@@ -1,0 +1,1 @@
+"""Distances between two distributions, one a file. All take counts, never rows, so any window is a merge."""
