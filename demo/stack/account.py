@@ -44,7 +44,7 @@ def client(settings: StackSettings, service: str, **config: Any) -> Any:
 
 def artifact_bucket(settings: StackSettings) -> str:
     """The bucket of releases and state, as ``platform.yaml`` names it."""
-    return load_platform(settings.project).artifact_bucket.format(account_id=ACCOUNT_ID, region=REGION)
+    return load_platform(settings.project).bucket_name(ACCOUNT_ID, REGION)
 
 
 def prepare_account(settings: StackSettings) -> None:
