@@ -1,0 +1,1 @@
+"""SageMaker endpoints: what is wanted, what is there, how to get there, and whether it answers right."""
