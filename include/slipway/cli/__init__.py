@@ -1,0 +1,1 @@
+"""The command line: what a person or a script asks of Airflow, and the project folder's files."""

@@ -1,0 +1,171 @@
+"""The commands of ``slipway`` and their options; what they do is imported when they are called.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or input.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from slipway.errors import InvalidInputError, SlipwayError
+
+
+class _Commands(TyperGroup):
+    """Commands whose known failures end in one line on standard error and an exit code, not in a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer's own subclass of click.Context
+        try:
+            return super().invoke(ctx)
+        except SlipwayError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2 if isinstance(error, InvalidInputError) else 1) from error
+
+
+app = typer.Typer(
+    name="slipway",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Launch MLflow models into production on SageMaker and keep them healthy there, through Airflow.",
+    epilog="Where Airflow is: SLIPWAY_AIRFLOW_URL, and SLIPWAY_AIRFLOW_TOKEN or SLIPWAY_AIRFLOW_USERNAME and "
+    "SLIPWAY_AIRFLOW_PASSWORD. Without them: the embedded stack on this machine.",
+)
+services = typer.Typer(no_args_is_help=True, help="The services that the project folder declares.")
+app.add_typer(services, name="services")
+
+Service = Annotated[str, typer.Argument(help="Name of the service.")]
+Project = Annotated[
+    Path | None,
+    typer.Option(envvar="SLIPWAY_PROJECT", help="Project folder, which holds platform.yaml.", show_default=False),
+]
+Run = Annotated[str | None, typer.Option(help="Run whose question is answered, when several wait.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@services.command("list")
+def list_services(project: Project = None, as_json: AsJson = False) -> None:
+    """List the services, and the files that are not valid."""
+    from slipway.cli.services import list_services
+
+    list_services(project, as_json)
+
+
+@services.command()
+def validate(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files to check; without any, the whole project.")] = None,
+    project: Project = None,
+) -> None:
+    """Check service files; print file, line, field, what was found and what is accepted. Exit code 1 on problems."""
+    from slipway.cli.services import validate
+
+    raise typer.Exit(validate(files or [], project))
+
+
+@services.command()
+def schema(
+    platform: Annotated[bool, typer.Option("--platform", help="The schema of platform.yaml instead.")] = False,
+) -> None:
+    """Print the JSON Schema of service files, for editors."""
+    from slipway.cli.services import print_schema
+
+    print_schema(platform)
+
+
+@services.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the service: lower-case letters, digits and '-'.")],
+    model: Annotated[str, typer.Option(help="MLflow registered model.")],
+    owner: Annotated[str, typer.Option(help="Who answers for it: a person, a team or an e-mail address.")],
+    instance_type: Annotated[str, typer.Option(help="SageMaker instance type in production.")] = "ml.m5.large",
+    project: Project = None,
+) -> None:
+    """Write services/NAME.yaml, valid and with the fields that are most often set."""
+    from slipway.cli.scaffold import new_service
+
+    new_service(name, model=model, owner=owner, instance_type=instance_type, project=project)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
+    """Make a project folder of your own: platform.yaml for AWS, services/, expectations/, retrainers/."""
+    from slipway.cli.scaffold import init_project
+
+    init_project(folder)
+
+
+@app.command()
+def deploy(
+    service: Service,
+    model_version: Annotated[str, typer.Option(help="Alias, version number, or run:<run id>.")] = "candidate",
+    reason: Annotated[str, typer.Option(help="Why; goes into the run and the ledger.")] = "",
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Something else for this run only, e.g. instance_count=2."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 when it fails.")] = False,
+    supersede: Annotated[
+        bool, typer.Option("--supersede", help="Reject a release of this service that waits for approval.")
+    ] = False,
+    unpause: Annotated[bool, typer.Option("--unpause", help="Unpause the DAG if it is paused.")] = False,
+) -> None:
+    """Deploy a model version: build the release, launch and verify it on dev, ask for approval."""
+    from slipway.cli.deploy import deploy
+
+    chosen = override or []
+    code = deploy(service, model_version, reason, chosen, wait=wait, supersede=supersede, unpause=unpause)
+    raise typer.Exit(code)
+
+
+@app.command()
+def approve(
+    service: Service, reason: Annotated[str, typer.Option(help="Why; goes into the ledger.")] = "", run: Run = None
+) -> None:
+    """Approve the release of a service that waits for it."""
+    from slipway.cli.deploy import answer
+
+    answer(service, "Approve", reason, run)
+
+
+@app.command()
+def reject(
+    service: Service, reason: Annotated[str, typer.Option(help="Why; goes into the ledger.")], run: Run = None
+) -> None:
+    """Reject the release of a service that waits for approval."""
+    from slipway.cli.deploy import answer
+
+    answer(service, "Reject", reason, run)
+
+
+@app.command()
+def status(
+    service: Service,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until interrupted.")] = False,
+    as_json: AsJson = False,
+    project: Project = None,
+) -> None:
+    """Show a service: its latest runs and their tasks, its endpoints and champion, what waits for a person."""
+    from slipway.cli.status import show_status
+
+    show_status(service, watch=watch, as_json=as_json, project=project)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"slipway {installed('slipway')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    app(args=sys.argv[1:], prog_name="slipway")

@@ -1,0 +1,140 @@
+"""``slipway deploy | approve | reject``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from slipway.cli.airflow_api import AirflowApi
+from slipway.cli.airflow_records import FAILED_TASK_STATES, Approval, DagRun
+from slipway.cli.watch import Look, follow
+from slipway.errors import AirflowRequestError, InvalidInputError, InvalidParamsError
+from slipway.spec.located import scalar
+
+
+def deploy(
+    service: str,
+    model_version: str,
+    reason: str,
+    overrides: list[str],
+    *,
+    wait: bool,
+    supersede: bool,
+    unpause: bool,
+) -> int:
+    """Start ``<service>.deploy`` and return the exit code.
+
+    Args:
+        service: name of the service.
+        model_version: alias, version number, or ``run:<run id>``.
+        reason: why; goes into the ledger.
+        overrides: ``key=value``, each for this run only.
+        wait: whether to follow the run to its end; the exit code then is its outcome.
+        supersede: whether to reject a release of the service that waits for approval.
+        unpause: whether to unpause the DAG when it is paused.
+    """
+    conf: dict[str, Any] = {"model_version": model_version}
+    chosen = read_overrides(overrides) | ({"supersede": True} if supersede else {})
+    conf |= {"reason": reason} if reason else {}
+    conf |= {"overrides": chosen} if chosen else {}
+    api = AirflowApi.from_environment()
+    dag_id = f"{service}.deploy"
+    if api.dag(dag_id).is_paused and unpause:
+        api.set_paused(dag_id, False)
+        typer.echo(f"unpaused {dag_id}")
+    waiting = [each for each in api.pending_approvals(dag_id) if each.dag_id == dag_id] if supersede else []
+    ahead = [each for each in api.dag_runs(dag_id, limit=10) if not each.finished]
+    run = api.trigger(dag_id, conf)
+    typer.echo(f"started {dag_id}, run {run.run_id}")
+    typer.echo(f"  {run_url(api, run)}")
+    # Only now: a request that Airflow refuses must not cost the release that waits.
+    for approval in waiting:
+        _supersede(api, approval, reason)
+    if ahead and not waiting:
+        typer.echo(f"  it begins when {ahead[-1].run_id} has ended, which is {ahead[-1].state}; see --supersede")
+    if not wait:
+        typer.echo(f"  follow it with `slipway status {service} --watch`")
+        return 0
+    return _follow_to_end(api, service, run)
+
+
+def read_overrides(given: list[str]) -> dict[str, Any]:
+    """Return ``["instance_count=2"]`` as ``{"instance_count": 2}``; values are read as YAML reads them.
+
+    Raises:
+        InvalidParamsError: not ``key=value``, or a key that comes twice.
+    """
+    overrides: dict[str, Any] = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not key.strip() or not equals:
+            raise InvalidParamsError(f"--set {each!r} is not KEY=VALUE, such as --set instance_count=2")
+        if key.strip() in overrides:
+            raise InvalidParamsError(f"--set {key.strip()} comes twice; give it once")
+        overrides[key.strip()] = scalar(value.strip())
+    return overrides
+
+
+def answer(service: str, option: str, reason: str, run_id: str | None) -> None:
+    """Answer the question about a release of ``service`` that waits for a person.
+
+    Raises:
+        UnknownServiceError: Airflow has no such service.
+        AirflowRequestError: nothing waits, or somebody else was faster.
+        InvalidInputError: several wait and ``run_id`` does not say which.
+        AccessDeniedError: the user is not among the approvers.
+    """
+    api = AirflowApi.from_environment()
+    approval = _waiting(api, service, run_id)
+    api.answer_approval(approval, option, {"reason": reason} if reason and "reason" in approval.fields else {})
+    typer.echo(f"{'approved' if option == 'Approve' else 'rejected'}: {approval.subject}")
+    typer.echo(f"  {approval.dag_id}, run {approval.run_id}")
+
+
+def run_url(api: AirflowApi, run: DagRun) -> str:
+    """Return the page of ``run`` in Airflow's UI."""
+    return f"{api.settings.url}/dags/{run.dag_id}/runs/{run.run_id}"
+
+
+def _waiting(api: AirflowApi, service: str, run_id: str | None) -> Approval:
+    found = [each for each in api.pending_approvals(f"{service}.") if "Approve" in each.options]
+    wanted = [each for each in found if run_id in (None, each.run_id)]
+    if len(wanted) == 1:
+        return wanted[0]
+    waiting = ", ".join(each.run_id for each in found)
+    if len(wanted) > 1:
+        raise InvalidInputError(f"several releases of {service} wait; say which with --run: {waiting}")
+    if found:
+        raise InvalidInputError(f"no release of {service} waits in run {run_id}; waiting: {waiting}")
+    api.dag(f"{service}.deploy")
+    raise AirflowRequestError(f"no release of {service} waits for approval; see `slipway status {service}`")
+
+
+def _supersede(api: AirflowApi, approval: Approval, reason: str) -> None:
+    why = f"superseded by a newer deployment{f': {reason}' if reason else ''}"
+    api.answer_approval(approval, "Reject", {"reason": why} if "reason" in approval.fields else {})
+    typer.echo(f"rejected, because superseded: {approval.subject} (run {approval.run_id})")
+
+
+def _follow_to_end(api: AirflowApi, service: str, run: DagRun) -> int:
+    told: dict[str, str] = {}
+    look: Look | None = None
+    for look in follow(api, run.dag_id, run.run_id):
+        for task in look.tasks:
+            if task.state and told.get(task.task_id) != task.state:
+                told[task.task_id] = task.state
+                typer.echo(f"  {task.task_id}: {task.state.replace('_', ' ')}")
+                if task.state == "awaiting_input":
+                    typer.echo(f"    answer with `slipway approve {service}` or `slipway reject {service} --reason …`")
+    if look is None or look.run.state == "success":
+        typer.echo(f"{run.dag_id} succeeded")
+        return 0
+    typer.echo(f"error: {run.dag_id} failed{_why(api, look)}", err=True)
+    return 1
+
+
+def _why(api: AirflowApi, look: Look) -> str:
+    for task in look.in_state(*FAILED_TASK_STATES - {"upstream_failed"}):
+        return f" at {task.task_id}: {api.task_error(task) or f'see its log, {run_url(api, look.run)}'}"
+    return f"; see {run_url(api, look.run)}"
