@@ -92,10 +92,14 @@ def test_a_silent_rollback_is_found_and_the_tags_still_say_what_serves(sagemaker
 
 
 def test_an_update_that_aws_has_not_begun_is_waited_for(sagemaker: Any, wanted_of: Any) -> None:
+    """Just after UpdateEndpoint, a read that lags behind still shows the old config in service."""
     old, new = wanted_of("a"), wanted_of("b")
     bring_up(sagemaker, old)
-    before = sagemaker.describe_endpoint(EndpointName=old.name)["LastModifiedTime"]
-    assert check_endpoint(sagemaker, new, since=before).pending
+    stale = sagemaker.describe_endpoint(EndpointName=old.name)
+    action = launch(sagemaker, new)
+    sagemaker.describe_endpoint = lambda **_: stale
+    assert check_endpoint(sagemaker, new, since=action.since).pending
+    assert isinstance(check_endpoint(sagemaker, new).error, errors.EndpointRolledBackError)
 
 
 def test_a_second_call_waits_for_the_first(sagemaker: Any, wanted_of: Any) -> None:
@@ -226,6 +230,41 @@ def test_changed_tags_are_added_without_a_deployment(sagemaker: Any, wanted_of: 
     assert all({"cost", "slipway:owner"} <= tags.keys() for tags in sagemaker.tags.values())
     launch(sagemaker, retagged)
     assert len(sagemaker.writes) == before + 3
+
+
+@pytest.mark.parametrize("call", ["create_model", "create_endpoint_config", "create_endpoint"])
+def test_two_launches_at_once_make_everything_once(sagemaker: Any, wanted_of: Any, call: str) -> None:
+    """The other process gets in just between our look and our write."""
+    wanted = wanted_of()
+    real = getattr(sagemaker, call)
+
+    def other_first(**request: Any) -> None:
+        setattr(sagemaker, call, real)
+        launch(sagemaker, wanted)
+        real(**request)
+
+    setattr(sagemaker, call, other_first)
+    assert launch(sagemaker, wanted).name == "waiting"
+    assert [write.split()[0] for write in sagemaker.writes] == ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
+
+
+@pytest.mark.parametrize("theirs", ["b", "c"])
+def test_an_update_that_comes_second_waits_or_is_refused(sagemaker: Any, wanted_of: Any, theirs: str) -> None:
+    bring_up(sagemaker, wanted_of("a"))
+    real = sagemaker.update_endpoint
+
+    def other_first(**request: Any) -> None:
+        sagemaker.update_endpoint = real
+        launch(sagemaker, wanted_of(theirs))
+        real(**request)
+
+    sagemaker.update_endpoint = other_first
+    if theirs == "b":
+        assert launch(sagemaker, wanted_of("b")).name == "waiting"
+    else:
+        with pytest.raises(errors.EndpointBusyError, match=wanted_of("c").config_name):
+            launch(sagemaker, wanted_of("b"))
+    assert len([write for write in sagemaker.writes if write.startswith("UpdateEndpoint")]) == 1
 
 
 @pytest.mark.parametrize("lag", [1, 3])
