@@ -1,0 +1,77 @@
+"""The baseline's fixed bins: where numbers are cut, which categories are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipway.canonical import content_digest
+
+#: Bins between the lowest and the highest value of the baseline. 256 keep the error of a binned
+#: Kolmogorov-Smirnov distance below about 1/256 where values do not repeat.
+NUMERIC_BINS = 256
+#: Categories that are counted one by one. The baseline's rarer ones count as "new" in it and in every window alike, so
+#: that only a change of their share shows.
+KNOWN_CATEGORIES = 1000
+
+
+@dataclass(frozen=True)
+class NumericBins:
+    """Borders of a numeric column: one bin below the first, one from the last upwards, one between each two.
+
+    The last border is just above the baseline's highest value, which so belongs to the bin below it.
+    """
+
+    edges: tuple[float, ...]
+    kind: Literal["numeric"] = "numeric"
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> NumericBins:
+        """Cut at the quantiles of the baseline's finite values; repeated quantiles become one border."""
+        if values.size == 0:
+            return cls(edges=())
+        quantiles = np.quantile(values, np.linspace(0.0, 1.0, NUMERIC_BINS + 1), method="inverted_cdf")
+        edges = np.unique(quantiles)
+        edges[-1] = np.nextafter(edges[-1], np.inf)
+        return cls(edges=tuple(float(edge) for edge in edges))
+
+    def __len__(self) -> int:
+        return len(self.edges) + 1
+
+
+@dataclass(frozen=True)
+class CategoryBins:
+    """Known values of a categorical column."""
+
+    known: tuple[str, ...]
+    kind: Literal["categorical"] = "categorical"
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> CategoryBins:
+        """Know the most frequent values of the baseline, ties by name."""
+        ranked = sorted(counts, key=lambda value: (-counts[value], value))
+        return cls(known=tuple(sorted(ranked[:KNOWN_CATEGORIES])))
+
+
+Bins = NumericBins | CategoryBins
+
+
+@dataclass(frozen=True)
+class BinSet:
+    """The bins of every column that is watched, in the order of the model's schema."""
+
+    columns: Mapping[str, Bins]
+
+    @property
+    def digest(self) -> str:
+        """Identity of the bins: only profiles over the same bins can be merged or compared."""
+        return content_digest(
+            {
+                name: {"kind": bins.kind, "cuts": list(bins.edges if isinstance(bins, NumericBins) else bins.known)}
+                for name, bins in self.columns.items()
+            }
+        )[:16]
