@@ -54,7 +54,7 @@ def load_flights() -> pd.DataFrame:
             "sched_dep_minute": _minutes(raw["sched_dep_time"]),
             "sched_arr_minute": _minutes(raw["sched_arr_time"]),
             "distance": raw["distance"].astype(float),
-            "weekday": pd.to_datetime(raw[["year", "month", "day"]]).dt.dayofweek.astype(float),
+            "weekday": pd.to_datetime(raw[["year", "month", "day"]]).dt.day_of_week.astype(float),
             TARGET: (raw["arr_delay"] > LATE_MINUTES).astype(int),
             "month": raw["month"],
             "day": raw["day"],

@@ -1,0 +1,62 @@
+"""What can be said about docker-compose.yaml without an engine; `docker compose config` where there is one."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+TEXT = (ROOT / "docker-compose.yaml").read_text()
+SERVICES = yaml.safe_load(TEXT)["services"]
+
+
+def test_every_image_is_built_from_containers_with_its_base_as_argument() -> None:
+    for service in SERVICES.values():
+        if "build" not in service:
+            assert service["image"].startswith("${")
+            continue
+        dockerfile = (ROOT / service["build"]["dockerfile"]).read_text()
+        for argument in service["build"]["args"]:
+            assert f"ARG {argument}=" in dockerfile
+            assert f"FROM ${{{argument}}}" in dockerfile
+
+
+def test_what_dockerfiles_copy_is_there() -> None:
+    for dockerfile in ROOT.glob("containers/*/Dockerfile"):
+        for line in dockerfile.read_text().splitlines():
+            if line.startswith("COPY"):
+                sources = [word for word in line.split()[1:-1] if not word.startswith("--")]
+                missing = [source for source in sources if not list(ROOT.glob(source))]
+                assert not missing, f"{dockerfile} copies {missing}"
+
+
+def test_ports_are_published_on_loopback_alone() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_long_running_services_have_health_checks_and_the_rest_ends() -> None:
+    for name, service in SERVICES.items():
+        assert ("healthcheck" in service) != (service.get("restart") == "no"), name
+
+
+def test_no_secret_is_written_down() -> None:
+    for setting in re.findall(r"^\s+(\w*(?:PASSWORD|SECRET|FERNET|JWT)\w*): (.+)$", TEXT, re.MULTILINE):
+        name, value = setting
+        assert name.endswith(("_FILE", "_CMD")) or value == "embedded", setting
+
+
+def test_compose_accepts_it() -> None:
+    commands = [["docker", "compose"], ["docker-compose"]]
+    for command in commands:
+        if shutil.which(command[0]) and subprocess.run([*command, "version"], capture_output=True).returncode == 0:
+            done = subprocess.run(
+                [*command, "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            return
+    pytest.skip("no docker compose on this machine")

