@@ -1,0 +1,162 @@
+"""An S3 prefix as one side of a sync: obstore where it can, boto3 for the rest.
+
+obstore moves many small objects several times faster than boto3. It refuses some keys, does not read every setting of
+boto3 (certificates, redirects to another region) and knows no multipart calls; each call that it refuses is made again
+with boto3, whose error is then the one that counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from slipway.artifacts.location import S3Location
+from slipway.artifacts.manifest import list_objects
+from slipway.artifacts.sync_plan import Entry, Listing
+from slipway.aws_errors import aws_call, error_code
+from slipway.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from obstore.store import S3Store
+
+T = TypeVar("T")
+ORIGIN = "slipway-origin"  # user metadata: tag of the content that an object was made from
+# Shorter than the ten minutes before expiry at which botocore insists on fresh credentials.
+_CREDENTIALS_SECONDS = 300
+_MOST_FAILURES = 3
+_DELETE_AT_ONCE = 1000
+
+
+class Bucket:
+    """Calls to S3 for the objects below one prefix.
+
+    Args:
+        session: gives the credentials; refreshable ones are refreshed during long copies.
+        location: bucket and prefix.
+        endpoint_url: another S3 than AWS's.
+        workers: number of threads that will use this object.
+    """
+
+    def __init__(self, session: boto3.Session, location: S3Location, endpoint_url: str | None, workers: int) -> None:
+        self.location = location
+        config = Config(max_pool_connections=workers + 2, retries={"mode": "standard", "max_attempts": 5})
+        with aws_call(f"use {location}", unavailable=StorageUnavailableError):
+            self.client: S3Client = session.client("s3", endpoint_url=endpoint_url, config=config)
+        self._store = _open_store(session, self.client, location.bucket)
+        self.name = location.bucket
+        self._failures = 0
+        self.hides_tags = False  # learned: this bucket's ETags do not tell the content (KMS encryption)
+
+    def key(self, path: str) -> str:
+        """The full key of a path below the prefix."""
+        return self.location.prefix + path
+
+    def listing(self) -> Listing:
+        """The objects below the prefix.
+
+        Raises:
+            InvalidInputError: no such bucket.
+            StorageUnavailableError, AccessDeniedError: S3.
+        """
+        fast = self.fast(self._fast_listing) if self.location.prefix else None
+        return list_objects(self.client, self.location) if fast is None else fast
+
+    def head(self, path: str) -> HeadObjectOutputTypeDef:
+        """An object's own description."""
+        with self.call(f"look at {self.location}{path}"):
+            return self.client.head_object(Bucket=self.name, Key=self.key(path))
+
+    def with_origin(self, entry: Entry) -> Entry:
+        """An entry completed by what its object remembers about where it came from."""
+        origin = self.head(entry.path)["Metadata"].get(ORIGIN)
+        return Entry(entry.path, entry.size, entry.tag, origin)
+
+    def delete(self, paths: Iterable[str]) -> list[str]:
+        """Delete objects, a thousand a call; returns those that are gone."""
+        names = list(paths)
+        for start in range(0, len(names), _DELETE_AT_ONCE):
+            some = names[start : start + _DELETE_AT_ONCE]
+            with self.call(f"delete objects below {self.location}"):
+                answer = self.client.delete_objects(
+                    Bucket=self.name,
+                    Delete={"Objects": [{"Key": self.key(name)} for name in some], "Quiet": True},
+                )
+                for failed in answer.get("Errors", []):
+                    code, message = failed.get("Code", ""), f"{failed.get('Key')}: {failed.get('Message')}"
+                    raise ClientError({"Error": {"Code": code, "Message": message}}, "DeleteObjects")
+        return names
+
+    def call(self, what: str) -> AbstractContextManager[None]:
+        """A block whose AWS errors become Slipway's."""
+        return aws_call(what, unavailable=StorageUnavailableError)
+
+    def _fast_listing(self, store: S3Store) -> Listing | None:
+        import obstore
+
+        prefix = self.location.prefix
+        listing: dict[str, Entry] = {}
+        for page in obstore.list(store, prefix=prefix.removesuffix("/"), chunk_size=1000):
+            for item in page:
+                path = item["path"][len(prefix) :]
+                # An empty object may be the marker of a folder, whose last slash obstore drops: boto3 must tell.
+                if item["size"] == 0 or not item["path"].startswith(prefix):
+                    return None
+                listing[path] = Entry(path, item["size"], clean_tag(item["e_tag"]) or None)
+        return listing
+
+    def fast(self, call: Callable[[S3Store], T]) -> T | None:
+        """Try a call on the obstore; None when there is none or it refused."""
+        if self._store is None or self._failures >= _MOST_FAILURES:
+            return None
+        from obstore.exceptions import BaseError
+
+        try:
+            result = call(self._store)
+        except (BaseError, OSError, ValueError):
+            self._failures += 1
+            return None
+        self._failures = 0
+        return result
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether S3 said that there is no such object."""
+    return error_code(error) in {"404", "NoSuchKey", "NotFound"}
+
+
+def is_encrypted(head: HeadObjectOutputTypeDef) -> bool:
+    """Whether an object is encrypted in a way that makes its ETag say nothing about its content (not SSE-S3)."""
+    return head.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in head
+
+
+def clean_tag(etag: str | None) -> str:
+    """An ETag without its quotes."""
+    return (etag or "").strip('"')
+
+
+def _open_store(session: boto3.Session, client: S3Client, bucket: str) -> S3Store | None:
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+        from obstore.store import S3Store
+    except ImportError:
+        return None
+    endpoint = client.meta.endpoint_url
+    try:
+        return S3Store(
+            bucket,
+            endpoint=endpoint,
+            region=client.meta.region_name,
+            client_options={"allow_http": endpoint.startswith("http://"), "timeout": timedelta(minutes=5)},
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
+            credential_provider=Boto3CredentialProvider(session, ttl=timedelta(seconds=_CREDENTIALS_SECONDS)),
+        )
+    except Exception:  # noqa: BLE001  # whatever it dislikes: boto3 goes on, and names what is really wrong
+        return None

@@ -1,0 +1,154 @@
+"""From S3 to a local file: put together aside, checked, then put in place at once.
+
+A big object comes in pieces; those that are done are noted beside the data, so that an interrupted download goes on
+where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.artifacts.bucket import ORIGIN, Bucket, is_encrypted
+from slipway.artifacts.content_tag import MEBIBYTE, file_has_tag, range_digest, ranges
+from slipway.artifacts.local_folder import LocalFolder
+from slipway.artifacts.sync_plan import Entry
+from slipway.artifacts.work import Work, patiently
+from slipway.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+_PIECE = 16 * MEBIBYTE
+_BLOCK = 1 * MEBIBYTE
+Report = Callable[[int, int], None]  # told how many bytes and how many files were done
+
+
+class Download:
+    """One object on its way to one file.
+
+    Args:
+        bucket: where it comes from.
+        entry: which object, as it was listed; another version of it is refused.
+        folder: where it goes to.
+        report: told the bytes after each piece, and when the file is done.
+    """
+
+    def __init__(self, bucket: Bucket, entry: Entry, folder: LocalFolder, report: Report) -> None:
+        self._bucket = bucket
+        self._entry = entry
+        self._folder = folder
+        self._report = report
+        self._lock = threading.Lock()
+        self._left = 0
+        self._part = self._done = Path()
+
+    def start(self) -> Iterable[Work] | None:
+        """Fetch a small object, or prepare the pieces of a big one."""
+        self._part, self._done = self._folder.partial(self._entry.path)
+        if self._entry.size <= _PIECE:
+            self._fetch_whole()
+            return None
+        missing = self._missing()
+        self._left = len(missing)
+        return [partial(self._piece, *span) for span in missing] or [self._finish]
+
+    def _fetch_whole(self) -> None:
+        descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+        try:
+            patiently(lambda: self._fetch(descriptor, 0, self._entry.size))
+            digest = range_digest(descriptor, 0, self._entry.size).hex()
+        finally:
+            os.close(descriptor)
+        self._place(checked=digest == self._entry.tag)
+        self._report(self._entry.size, 1)
+
+    def _missing(self) -> list[tuple[int, int]]:
+        """The pieces that are not there yet; notes of another version of the object are thrown away."""
+        header = json.dumps([self._entry.tag, self._entry.size, _PIECE])
+        noted = self._done.read_text().splitlines() if self._done.exists() and self._part.exists() else []
+        if not noted or noted[0] != header or self._part.stat().st_size != self._entry.size:
+            self._part.unlink(missing_ok=True)
+            with self._part.open("wb") as file:
+                file.truncate(self._entry.size)
+            self._done.write_text(header + "\n")
+            noted = []
+        present = {int(line) for line in noted[1:] if line.isdigit()}
+        spans = ranges(self._entry.size, _PIECE)
+        self._report(sum(length for start, length in spans if start in present), 0)
+        return [span for span in spans if span[0] not in present]
+
+    def _piece(self, start: int, length: int) -> Iterable[Work] | None:
+        descriptor = os.open(self._part, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            patiently(lambda: self._fetch(descriptor, start, length))
+        finally:
+            os.close(descriptor)
+        self._report(length, 0)
+        with self._lock:
+            with self._done.open("a") as notes:
+                notes.write(f"{start}\n")
+            self._left -= 1
+            return [self._finish] if self._left == 0 else None
+
+    def _finish(self) -> None:
+        self._place(checked=file_has_tag(self._part, self._entry.size, self._entry.tag or ""))
+        self._report(0, 1)
+
+    def _place(self, *, checked: bool) -> None:
+        size, tag = self._entry.size, self._entry.tag or ""
+        if self._part.stat().st_size != size or not (checked or self._tag_is_opaque()):
+            self._part.unlink(missing_ok=True)
+            self._done.unlink(missing_ok=True)
+            raise StorageUnavailableError(
+                f"{self._bucket.location}{self._entry.path} arrived damaged: its content has not the checksum {tag}. "
+                "It was thrown away; run the sync again."
+            )
+        self._folder.finish(self._entry.path, self._part, tag)
+        self._done.unlink(missing_ok=True)
+
+    def _tag_is_opaque(self) -> bool:
+        """Whether the object's tag cannot be compared with content, by what S3 says about its encryption and parts."""
+        head = self._bucket.head(self._entry.path)
+        encrypted, origin = is_encrypted(head), head["Metadata"].get(ORIGIN)
+        if encrypted and origin:
+            return file_has_tag(self._part, self._entry.size, origin)
+        return encrypted or "-" in (self._entry.tag or "-")
+
+    def _fetch(self, descriptor: int, start: int, length: int) -> None:
+        if self._bucket.fast(lambda store: self._fetch_fast(store, descriptor, start, length)):
+            return
+        span = {} if length == self._entry.size else {"Range": f"bytes={start}-{start + length - 1}"}
+        with self._bucket.call(f"read {self._bucket.location}{self._entry.path}"):
+            answer = self._bucket.client.get_object(
+                Bucket=self._bucket.name,
+                Key=self._bucket.key(self._entry.path),
+                IfMatch=f'"{self._entry.tag}"',
+                **span,  # type: ignore[arg-type]
+            )
+            for block in answer["Body"].iter_chunks(_BLOCK):
+                start += self._write(descriptor, block, start)
+
+    def _fetch_fast(self, store: S3Store, descriptor: int, start: int, length: int) -> bool:
+        import obstore
+
+        options: dict[str, object] = {"if_match": f'"{self._entry.tag}"'}
+        if length != self._entry.size:
+            options["range"] = (start, start + length)
+        result = obstore.get(store, self._bucket.key(self._entry.path), options=options)  # type: ignore[arg-type]
+        for block in result.stream(min_chunk_size=_BLOCK):
+            start += self._write(descriptor, block, start)
+        return True
+
+    @staticmethod
+    def _write(descriptor: int, block: object, start: int) -> int:
+        view = memoryview(block)  # type: ignore[arg-type]
+        written = 0
+        while written < len(view):
+            written += os.pwrite(descriptor, view[written:], start + written)
+        return written

@@ -1,0 +1,172 @@
+"""From a local file to S3; a big file in parts, of which an interrupted upload sends only the missing ones again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from slipway.artifacts.bucket import ORIGIN, Bucket, clean_tag, is_encrypted
+from slipway.artifacts.content_tag import MEBIBYTE, MULTIPART_BYTES, combine, content_digest, part_size, ranges
+from slipway.artifacts.local_folder import LocalFolder
+from slipway.artifacts.server_copy import write_origin
+from slipway.artifacts.sync_plan import Entry
+from slipway.artifacts.work import Work, patiently
+from slipway.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+_WORTH_REMEMBERING = 1 * MEBIBYTE  # smaller files are read again sooner than looked up
+
+
+class Upload:
+    """One file on its way to one object.
+
+    Args:
+        folder: where it comes from.
+        entry: which file, as it was listed.
+        bucket: where it goes to.
+        report: told the bytes after each part, and when the file is done.
+        on_tag: told the tag of the content that was sent.
+    """
+
+    def __init__(
+        self,
+        folder: LocalFolder,
+        entry: Entry,
+        bucket: Bucket,
+        report: Callable[[int, int], None],
+        on_tag: Callable[[str, str], None],
+    ) -> None:
+        self._folder = folder
+        self._entry = entry
+        self._bucket = bucket
+        self._report = report
+        self._on_tag = on_tag
+        self._path = folder.path(entry.path)
+        self._uri = f"{bucket.location}{entry.path}"
+        self._key = bucket.key(entry.path)
+        self._lock = threading.Lock()
+        self._upload_id = ""
+        self._digests: dict[int, bytes] = {}  # part number → MD5 of what was read
+        self._sent: dict[int, str] = {}  # part number → ETag that S3 gave
+        self._parts = 0
+
+    def start(self) -> Iterable[Work] | None:
+        """Send a small file, or prepare the parts of a big one."""
+        self._status = self._path.stat()
+        if self._entry.size < MULTIPART_BYTES:
+            patiently(self._send_whole)
+            return None
+        patiently(self._open)
+        spans = ranges(self._entry.size, part_size(self._entry.size))
+        self._parts = len(spans)
+        return [partial(self._part, number, *span) for number, span in enumerate(spans, 1)]
+
+    def _send_whole(self) -> None:
+        data = self._read(0, self._entry.size)
+        tag = content_digest(data).hex()
+        origin = {ORIGIN: tag} if self._bucket.hides_tags else {}
+        given = self._bucket.fast(lambda store: self._put_fast(store, data, origin))
+        if given is None:
+            with self._bucket.call(f"write {self._uri}"):
+                answer = self._bucket.client.put_object(
+                    Bucket=self._bucket.name, Key=self._key, Body=data, Metadata=origin
+                )
+            given = answer["ETag"]
+        self._check(clean_tag(given), tag, has_origin=bool(origin))
+        self._report(self._entry.size, 1)
+
+    def _put_fast(self, store: S3Store, data: bytes, origin: dict[str, str]) -> str | None:
+        import obstore
+
+        return obstore.put(store, self._key, data, attributes=origin, use_multipart=False)["e_tag"]
+
+    def _open(self) -> None:
+        """Find this file's interrupted upload, else begin one."""
+        with self._bucket.call(f"write {self._uri}"):
+            client, name = self._bucket.client, self._bucket.name
+            found = client.list_multipart_uploads(Bucket=name, Prefix=self._key).get("Uploads", [])
+            mine = [upload for upload in found if upload.get("Key") == self._key]
+            if mine:
+                newest = max(mine, key=lambda upload: upload["Initiated"])
+                self._upload_id = newest["UploadId"]
+                pages = client.get_paginator("list_parts").paginate(
+                    Bucket=name, Key=self._key, UploadId=self._upload_id
+                )
+                self._sent = {
+                    part["PartNumber"]: clean_tag(part["ETag"]) for page in pages for part in page.get("Parts", [])
+                }
+                return
+            origin = {ORIGIN: self._folder.tag(self._entry.path)} if self._bucket.hides_tags else {}
+            begun = client.create_multipart_upload(Bucket=name, Key=self._key, Metadata=origin)
+            self._upload_id = begun["UploadId"]
+
+    def _part(self, number: int, start: int, length: int) -> Iterable[Work] | None:
+        data = self._read(start, length)
+        digest = content_digest(data)
+        if self._sent.get(number) != digest.hex():
+            patiently(lambda: self._send_part(number, data))
+        self._report(length, 0)
+        with self._lock:
+            self._digests[number] = digest
+            return [self._complete] if len(self._digests) == self._parts else None
+
+    def _send_part(self, number: int, data: bytes) -> None:
+        with self._bucket.call(f"write {self._uri}"):
+            answer = self._bucket.client.upload_part(
+                Bucket=self._bucket.name, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=data
+            )
+        self._sent[number] = clean_tag(answer["ETag"])
+
+    def _complete(self) -> None:
+        with self._bucket.call(f"write {self._uri}"):
+            answer = self._bucket.client.complete_multipart_upload(
+                Bucket=self._bucket.name,
+                Key=self._key,
+                UploadId=self._upload_id,
+                MultipartUpload={
+                    "Parts": [
+                        {"PartNumber": number, "ETag": f'"{self._sent[number]}"'} for number in sorted(self._digests)
+                    ]
+                },
+            )
+        tag = combine(self._digests[number] for number in sorted(self._digests))
+        self._check(clean_tag(answer["ETag"]), tag, has_origin=False)
+        self._report(0, 1)
+
+    def _check(self, given: str, tag: str, *, has_origin: bool) -> None:
+        """Compare the tag that S3 gave with the content that was read, and that with the file as it is now."""
+        status = self._path.stat()
+        if (status.st_mtime_ns, status.st_size) != (self._status.st_mtime_ns, self._status.st_size):
+            raise StorageUnavailableError(f"{self._path} changed while it was being copied; run the sync again.")
+        if given != tag and not has_origin:
+            head = self._bucket.head(self._entry.path)
+            if is_encrypted(head):
+                self._bucket.hides_tags = True
+                if head["Metadata"].get(ORIGIN) != tag:
+                    write_origin(self._bucket, self._entry, tag)
+            elif head["ContentLength"] != self._entry.size or "-" not in clean_tag(head["ETag"]) + tag:
+                raise StorageUnavailableError(
+                    f"{self._uri} arrived damaged: S3 has the checksum {given}, the file {tag}. Run the sync again."
+                )
+            else:
+                write_origin(self._bucket, self._entry, tag)
+        if self._entry.size >= _WORTH_REMEMBERING:
+            self._folder.remember_tag(self._entry.path, tag, status)
+        self._on_tag(self._entry.path, tag)
+
+    def _read(self, start: int, length: int) -> bytes:
+        with self._path.open("rb", buffering=0) as file:
+            data = os.pread(file.fileno(), length, start)
+            while len(data) < length:
+                more = os.pread(file.fileno(), length - len(data), start + len(data))
+                if not more:
+                    raise StorageUnavailableError(
+                        f"{self._path} became shorter while it was copied; run the sync again."
+                    )
+                data += more
+        return data
