@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 #: What it answers is told by its environment, so that one image plays all parts.
@@ -114,8 +115,7 @@ def build(*layers: bytes, media_type: str = DOCKER_MANIFEST, **config: Any) -> T
             "size": len(config_blob), "digest": sha256(config_blob),
         },
         "layers": [
-            {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": len(each), "digest": sha256(each)}
-            for each in layers
+            {"mediaType": LAYER_TYPE, "size": len(each), "digest": sha256(each)} for each in layers
         ],
     }  # fmt: skip
     return TinyImage(json.dumps(manifest).encode(), media_type, blobs)

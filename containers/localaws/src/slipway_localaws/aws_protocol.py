@@ -19,28 +19,11 @@ _PEEK_BYTES = 4 * 1024 * 1024
 _SUMMARY_VALUE_CHARS = 160
 _SECRET_SERVICES = frozenset({"secretsmanager", "ssm", "kms", "sts"})
 _SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
-_READS = [
-    "Get",
-    "List",
-    "Describe",
-    "Head",
-    "Batch",
-    "Check",
-    "Lookup",
-    "Search",
-    "Query",
-    "Scan",
-    "Select",
-    "Filter",
-    "Test",
-    "Validate",
-    "Simulate",
-    "Estimate",
-    "Assume",
-    "Decode",
-    "Invoke",
-    "Options",
-]
+_READS = (
+    "Get", "List", "Describe", "Head", "Batch", "Check", "Lookup", "Search", "Query", "Scan", "Select", "Filter",
+    "Test", "Validate", "Simulate", "Estimate", "Assume", "Decode", "Invoke", "Options", "Encrypt", "Decrypt",
+    "Sign", "Verify",
+)  # fmt: skip
 _BATCH_WRITES = re.compile(r"^Batch(Delete|Put|Write|Update|Create|Associate|Disassociate|Add|Replace)")
 
 
@@ -242,7 +225,8 @@ def _rest_action(service: str, environ: Environ) -> str:
 def render_error(protocol: str, code: str, message: str, status: int) -> tuple[list[tuple[str, str]], bytes]:
     """Headers and body of an AWS error in the protocol that the caller speaks."""
     if protocol == "rest-xml":
-        body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>'
+        error = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+        body = f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'
         return [("Content-Type", "application/xml")], body.encode()
     if protocol == "query":
         kind = "Sender" if status < 500 else "Receiver"

@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import waitress.server
-
 from slipway_localaws.admin import AdminPages
 from slipway_localaws.faults import Faults
 from slipway_localaws.front import Front
 from slipway_localaws.journal import Journal
+from slipway_localaws.listener import listen
 from slipway_localaws.state_folder import StateFolder, StateFolderBusyError
 
 log = logging.getLogger("slipway_localaws")
-_GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,7 @@ class StandIn:
         from moto.iam.models import get_account_id_from
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+        from slipway_localaws import sqs_waiting
         from slipway_localaws.hosting.container_logs import ContainerLogs
         from slipway_localaws.hosting.controller import Controller
         from slipway_localaws.hosting.fleet import Host
@@ -71,6 +70,7 @@ class StandIn:
         from slipway_localaws.registry.tokens import TokenSigner
         from slipway_localaws.runtime.invocations import InvocationApplication
         from slipway_localaws.runtime.recorder import Recorder
+        from slipway_localaws.s3 import patches as s3
         from slipway_localaws.sagemaker import control_plane as sagemaker
 
         self._started_at = time.time()
@@ -90,6 +90,8 @@ class StandIn:
         )  # fmt: skip
         self.controller = Controller(host, transition_seconds=settings.transition_seconds, on_change=self.store.note)
         object_bodies.install(self.folder.objects)
+        s3.install()
+        sqs_waiting.install()
         ecr.install(blobs, signer)
         sagemaker.install(self.controller, images)
         self.front = Front(
@@ -145,17 +147,7 @@ def _configure_moto(port: int) -> None:
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     stand_in = StandIn(settings)
-    server = waitress.server.create_server(
-        stand_in.front,
-        host=settings.host,
-        port=settings.port,
-        threads=settings.threads,
-        max_request_body_size=64 * _GIB,
-        channel_timeout=300,
-        connection_limit=1000,
-        ident=None,
-        clear_untrusted_proxy_headers=False,
-    )
+    server = listen(stand_in.front, settings.host, settings.port, settings.threads)
     stand_in.restore()
     threading.current_thread().name = "listener"
     for number in (signal.SIGTERM, signal.SIGINT):

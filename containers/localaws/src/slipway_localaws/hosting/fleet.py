@@ -202,8 +202,8 @@ class Fleet:
         if host.faults.hit(("no_capacity",), endpoint=key.name, variant=plan.variants[0].name):
             raise LaunchFailedError(NO_CAPACITY)
         fleet = cls({variant.name: VariantHost(host, key, variant) for variant in plan.variants}, plan)
-        for variant in fleet.variants.values():
-            if reason := variant.wait():
+        for hosted in fleet.variants.values():
+            if reason := hosted.wait():
                 fleet.stop()
                 raise LaunchFailedError(reason)
         return fleet

@@ -18,7 +18,8 @@ PYTHON_LABEL = "io.slipway.python"
 _VERSION = re.compile(r"3\.\d{1,2}")
 _PROBE = (
     "import json,sys;"
-    "print(json.dumps([f'{sys.version_info[0]}.{sys.version_info[1]}', getattr(sys,'_base_executable',sys.executable)]))"
+    "base=getattr(sys,'_base_executable',sys.executable);"
+    "print(json.dumps(['{}.{}'.format(*sys.version_info), base]))"
 )
 _lock = threading.Lock()
 

@@ -86,7 +86,7 @@ def plan_launch(
     if own:
         raise CannotStartError("this host does not let the stand-in enter an image's root file system (chroot)")
     raise CannotStartError(
-        f"{arguments[0]!r} is not in the image, and the image has no label {PYTHON_LABEL} that asks for the host's Python"
+        f"{arguments[0]!r} is not in the image, and no label {PYTHON_LABEL} of the image asks for the host's Python"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 
 _MAX_LINKS = 40
@@ -50,7 +49,7 @@ def resolve_in(root: Path, name: str, *, follow_last: bool = True) -> Path:
             links += 1
             if links > _MAX_LINKS:
                 raise UnsafePathError(f"too many symbolic links in {name!r}")
-            target = PurePosixPath(os.readlink(candidate))
+            target = PurePosixPath(candidate.readlink())
             if target.is_absolute():
                 current = []
             pending.extend(reversed(target.parts))

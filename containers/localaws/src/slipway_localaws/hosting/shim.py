@@ -6,6 +6,7 @@ kills the container with all its descendants: it is their subreaper, so none can
 container's. Standard library only, one thread: it has to work where nothing else does.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -122,10 +123,8 @@ def _reap(child: int) -> "int | None":
 
 
 def _signal_group(child: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _kill_descendants(child: int) -> None:
@@ -136,10 +135,8 @@ def _kill_descendants(child: int) -> None:
         if not left:
             return
         for process in left:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:

@@ -57,7 +57,7 @@ class Store:
                 for region, state in regions.items():
                     backends[account][region].__dict__.update(state)
             if service == "s3":
-                backends.bucket_accounts.update(content["bucket_accounts"])  # type: ignore[union-attr]
+                backends.bucket_accounts.update(content["bucket_accounts"])
             loaded.append(service)
         return loaded
 

@@ -273,9 +273,10 @@ class Handlers:
         return Answer("GetBlob", 206 if wanted else 200, headers, body, resource)
 
     def upload(self, upload: str) -> Answer:
-        """The steps of an upload: ``POST`` starts it (or does it all), ``PATCH`` adds, ``PUT`` ends, ``DELETE`` drops."""
+        """The steps of an upload: ``POST`` starts it or does it all, ``PATCH`` adds, ``PUT`` ends, ``DELETE`` drops."""
         steps: dict[str, Callable[[str], Answer]] = {
-            "POST": self._start, "PATCH": self._append, "PUT": self._finish, "GET": self._status, "DELETE": self._cancel,
+            "POST": self._start, "PATCH": self._append, "PUT": self._finish,
+            "GET": self._status, "DELETE": self._cancel,
         }  # fmt: skip
         step = steps.get(self._request.method)
         if step is None:

@@ -26,8 +26,8 @@ StartResponse = Callable[..., Any]
 #: https://docs.aws.amazon.com/general/latest/gr/sagemaker.html#limits_sagemaker
 MAX_REQUEST_BYTES = 25 * 1024 * 1024
 _TOO_LATE = (
-    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for each "
-    "container in Amazon CloudWatch, resolve the issue, and try again."
+    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for "
+    "each container in Amazon CloudWatch, resolve the issue, and try again."
 )
 _MESSAGE_CHARS = 4096
 

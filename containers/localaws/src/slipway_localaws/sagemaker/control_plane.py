@@ -154,7 +154,11 @@ class Actions:
         if endpoint.endpoint_status in {"Creating", "Updating", "SystemUpdating", "RollingBack"}:
             raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
         if endpoint.endpoint_status != "Deleting":
-            self._controller.delete(endpoint, lambda: backend.endpoints.pop(endpoint.endpoint_name, None) and None)
+
+            def forget() -> None:
+                backend.endpoints.pop(endpoint.endpoint_name, None)
+
+            self._controller.delete(endpoint, forget)
 
     def _check_image(self, backend: SageMakerModelBackend, image: str) -> None:
         try:
