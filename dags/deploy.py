@@ -102,6 +102,9 @@ def deploy(spec: ServiceSpec, platform: Platform) -> DAG:
             release_id=build_image.output["release_id"],
             instance_type=Override(dag, "instance_type"),
             instance_count=Override(dag, "instance_count"),
+            waiter_delay=5,
+            waiter_max_attempts=900,
+            deferrable=True,
             **service,
             **dev,
         )

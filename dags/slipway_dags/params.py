@@ -37,6 +37,10 @@ class StageOverrides(BaseModel):
     )
 
 
+class PromoteOverrides(StageOverrides):
+    """What one promotion may change."""
+
+
 class DeployOverrides(StageOverrides):
     """What one deployment may change."""
 

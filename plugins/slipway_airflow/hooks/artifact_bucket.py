@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.artifacts.lock import LockStore
 from slipway.documents import DocumentStore
+from slipway.endpoints.report import VerificationStore
 from slipway.errors import PermanentError
 from slipway.ledger import Ledger, LedgerEntry
 from slipway.release import Release, ReleaseStore
@@ -68,6 +69,11 @@ class ArtifactBucket:
     def ledger(self) -> Ledger:
         """What was done, by whom and why."""
         return Ledger(self.s3, self.name)
+
+    @cached_property
+    def verifications(self) -> VerificationStore:
+        """Reports of verifications."""
+        return VerificationStore(self.s3, self.name)
 
     def release(self, service: str, release_id: str) -> Release:
         """Return a release that has to exist.

@@ -19,8 +19,6 @@ from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow.sdk import Context
 
     from slipway.platform import Platform
@@ -55,7 +53,6 @@ class ReleaseApprovalOperator(ApprovalOperator):
     :param platform: The installation: the artifact bucket.
     :param release_id: The release. (templated)
     :param report: What the approver reads, in Markdown. (templated)
-    :param metrics: The model's metrics, shown above the report. (templated)
     :param aws_conn_id: The Airflow connection of the artifact bucket. (templated, default: aws_default)
     :param region_name: AWS region; the connection's when None. (templated)
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
@@ -64,7 +61,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
     :return: ``release_id``, ``by``, ``reason``, ``already`` (why nobody was asked, or None).
     """
 
-    template_fields = (*ApprovalOperator.template_fields, *aws_template_fields("release_id", "report", "metrics"))
+    template_fields = (*ApprovalOperator.template_fields, *aws_template_fields("release_id", "report"))
 
     def __init__(
         self,
@@ -73,7 +70,6 @@ class ReleaseApprovalOperator(ApprovalOperator):
         platform: Platform,
         release_id: str,
         report: str = "",
-        metrics: Mapping[str, float] | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -94,7 +90,6 @@ class ReleaseApprovalOperator(ApprovalOperator):
         self.platform = platform
         self.release_id = release_id
         self.report = report
-        self.metrics = metrics
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify
@@ -126,7 +121,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
         if not self.spec.approval.required:
             return self._approve(release, replace(TaskRun.of(context), user=POLICY), datetime.now(UTC))
         self.subject = f"Put release {release.id} of {self.spec.name} (version {release.version}) into production?"
-        self.body = f"{_facts(release, self.metrics or {})}\n\n{self.report}"
+        self.body = self.report
         return cast("dict[str, Any]", super().execute(context))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -194,13 +189,3 @@ def _known_answer(state: EndpointState | None, release_id: str) -> str | None:
     if state.champion and state.champion.release_id == release_id:
         return f"already the champion, since {state.champion.since:%Y-%m-%d %H:%M %Z}"
     return None
-
-
-def _facts(release: Release, metrics: Mapping[str, float]) -> str:
-    rows = {
-        "Model": f"{release.model}, version {release.version}",
-        "Release": f"`{release.id}`",
-        "Image": f"`{release.image_uri}`",
-        **{name: f"{value:.6g}" for name, value in sorted(metrics.items())[:20]},
-    }
-    return "| | |\n| --- | --- |\n" + "\n".join(f"| {name} | {value} |" for name, value in rows.items())

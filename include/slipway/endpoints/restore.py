@@ -1,0 +1,108 @@
+"""Put an endpoint back on the config that was recorded before a promotion."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from slipway.aws_errors import aws_call
+from slipway.endpoints.outcome import Description, endpoint_outcome
+from slipway.endpoints.resource import Sleep, describe
+from slipway.errors import EndpointBusyError, EndpointMissingError
+from slipway.state import Recorded, VariantShare
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+
+_POLL_SECONDS = 5.0
+_SETTLE_POLLS = 900
+_MOVING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
+
+
+def recorded_from(description: Description | None) -> Recorded | None:
+    """Note what an endpoint serves. Pure.
+
+    Args:
+        description: DescribeEndpoint's answer; None when there is no such endpoint.
+
+    Returns:
+        Its config with weight and number of instances of each variant, or None. A variant of weight 0 may come
+        without the key.
+    """
+    if description is None:
+        return None
+    shares = {
+        variant["VariantName"]: VariantShare(
+            weight=variant.get("CurrentWeight", 0.0), instances=variant.get("CurrentInstanceCount", 0)
+        )
+        for variant in description.get("ProductionVariants", [])
+    }
+    return Recorded(config_name=description["EndpointConfigName"], variants=shares)
+
+
+def restore_config(sagemaker: SageMakerClient, endpoint: str, recorded: Recorded, *, sleep: Sleep = time.sleep) -> bool:
+    """Bring an endpoint back to its recorded config and numbers of instances, and wait until it serves.
+
+    Called again after a kill, it finds its own update under way. An endpoint that SageMaker already put back by
+    itself is left as it is.
+
+    Args:
+        sagemaker: a boto3 SageMaker client.
+        endpoint: the endpoint's name.
+        recorded: what stood before.
+        sleep: waits, in seconds.
+
+    Returns:
+        Whether anything had to be changed.
+
+    Raises:
+        EndpointMissingError: the endpoint is gone.
+        EndpointBusyError: it does not settle.
+        SlipwayError: AWS refuses, or the recorded config does not get healthy any more.
+    """
+    found = _settled(sagemaker, endpoint, sleep)
+    changed = found["EndpointConfigName"] != recorded.config_name or found["EndpointStatus"] != "InService"
+    if changed:
+        with aws_call(f"put endpoint {endpoint} back to {recorded.config_name}"):
+            sagemaker.update_endpoint(
+                EndpointName=endpoint, EndpointConfigName=recorded.config_name, RetainAllVariantProperties=False
+            )
+        found = _settled(sagemaker, endpoint, sleep, since=found)
+    endpoint_outcome(found, recorded.config_name).raise_if_failed()
+    return _restore_capacity(sagemaker, found, recorded, sleep) or changed
+
+
+def _restore_capacity(sagemaker: SageMakerClient, found: Description, recorded: Recorded, sleep: Sleep) -> bool:
+    """A config starts with the number of instances that it names; scaling may have brought more since."""
+    now = {variant["VariantName"]: variant for variant in found.get("ProductionVariants", [])}
+    wanted = [
+        {"VariantName": name, "DesiredInstanceCount": share.instances}
+        for name, share in recorded.variants.items()
+        if name in now and share.instances > now[name].get("CurrentInstanceCount", 0)
+    ]
+    for change in wanted:  # the API takes the capacity of one variant at a time
+        with aws_call(f"restore the capacity of {found['EndpointName']}"):
+            sagemaker.update_endpoint_weights_and_capacities(
+                EndpointName=found["EndpointName"],
+                DesiredWeightsAndCapacities=[change],  # type: ignore[list-item]
+            )
+        found = _settled(sagemaker, found["EndpointName"], sleep)
+        endpoint_outcome(found, recorded.config_name).raise_if_failed()
+    return bool(wanted)
+
+
+def _settled(
+    sagemaker: SageMakerClient, endpoint: str, sleep: Sleep, *, since: Description | None = None
+) -> Description:
+    """Wait until nothing changes the endpoint; after an update, until that has begun (reads lag behind writes)."""
+    for _ in range(_SETTLE_POLLS):
+        found = describe(sagemaker, "endpoint", endpoint)
+        if found is None:
+            raise EndpointMissingError(
+                f"{endpoint} does not exist any more, so it cannot be put back. Deploy the champion's release again."
+            )
+        begun = since is None or found["LastModifiedTime"] != since["LastModifiedTime"]
+        if begun and found["EndpointStatus"] not in _MOVING:
+            return found
+        sleep(_POLL_SECONDS)
+    raise EndpointBusyError(f"{endpoint} has been changing for {_SETTLE_POLLS * _POLL_SECONDS / 60:.0f} minutes.")

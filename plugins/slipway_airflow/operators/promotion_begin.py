@@ -1,0 +1,113 @@
+"""The first task of a promotion: what is there to promote, and what is the way back?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from slipway.endpoints.resource import describe
+from slipway.endpoints.restore import recorded_from
+from slipway.errors import EndpointFailedError, SlipwayError, SupersededError
+from slipway.state import EndpointState, Promotion, Recorded
+from slipway.transition import begin
+from slipway_airflow.operators.stage import StageOperator
+from slipway_airflow.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+FIRST_LAUNCH = "first_launch"
+ALL_AT_ONCE = "all_at_once"
+LEASE_SECONDS = 3 * 3600.0
+
+
+class PromotionBeginOperator(StageOperator):
+    """Take the newest approved release, the lease of the production endpoint, and note the way back.
+
+    Skips when nothing waits. What the endpoint serves now is written into its state before anything
+    is changed; :class:`PromotionRollBackOperator` brings it back from there.
+
+    :param spec: The service.
+    :param platform: The installation.
+    :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
+    :param aws_conn_id: The Airflow connection of the endpoint's account. (templated, default: aws_default)
+    :param region_name: AWS region; the connection's when None. (templated)
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: Configuration of the botocore clients.
+    :return: ``release_id``, ``model_version``, ``strategy``, ``recorded_config`` (None before a first launch).
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"stage": "prod", **kwargs})
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Begin, or skip."""
+        run = TaskRun.of(context)
+        state, _ = self.bucket.states.read(self.endpoint)
+        if reason := _nothing_to_do(state, run):
+            raise AirflowSkipException(f"{self.endpoint}: {reason}.")
+        granted = self.bucket.states.take_lease(
+            self.endpoint, run.holder, purpose=f"promote a release of {self.spec.name}", seconds=LEASE_SECONDS
+        )
+        if granted.taken_from:
+            self.log.warning("The lease of %s had run out and was taken over.", granted.taken_from.holder)
+        try:
+            promotion = self._begin(run)
+        except SlipwayError:
+            self.bucket.states.release_lease(self.endpoint, run.holder)
+            raise
+        self.log.info("Release %s, %s; the way back: %s", promotion.release_id, promotion.strategy, promotion.recorded)
+        return {
+            "release_id": promotion.release_id,
+            "model_version": promotion.model_version,
+            "strategy": promotion.strategy,
+            "recorded_config": promotion.recorded.config_name if promotion.recorded else None,
+        }
+
+    def _begin(self, run: TaskRun) -> Promotion:
+        recorded, now = self._recorded(), datetime.now(UTC)
+
+        def change(state: EndpointState) -> EndpointState:
+            if state.promotion and state.promotion.run_id == run.run_id:
+                return state
+            if state.approved is None:
+                raise SupersededError(f"{self.endpoint}: the release that waited has been taken by another run.")
+            promotion = Promotion(
+                run_id=run.run_id,
+                release_id=state.approved.release_id,
+                model_version=state.approved.model_version,
+                strategy=ALL_AT_ONCE if recorded else FIRST_LAUNCH,
+                begun_at=now,
+                recorded=recorded,
+            )
+            return begin(state, promotion, by=run.user)
+
+        promotion = self.bucket.states.update(self.endpoint, change, holder=run.holder).promotion
+        if promotion is None:
+            raise SupersededError(f"{self.endpoint}: the promotion of {run.run_id} was ended by somebody else.")
+        self.bucket.note(
+            self.spec.name, run, "began", f"promotion of release {promotion.release_id}", strategy=promotion.strategy
+        )
+        return promotion
+
+    def _recorded(self) -> Recorded | None:
+        description = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        if description is None or description["EndpointStatus"] != "Failed":
+            return recorded_from(description)
+        state, _ = self.bucket.states.read(self.endpoint)
+        if state and state.champion:
+            raise EndpointFailedError(
+                f"{self.endpoint} has failed while release {state.champion.release_id} was its champion. SageMaker can "
+                "only delete it; delete it by hand, then promote again."
+            )
+        return None
+
+
+def _nothing_to_do(state: EndpointState | None, run: TaskRun) -> str | None:
+    if state and state.promotion and state.promotion.run_id == run.run_id:
+        return None
+    if state is None or state.approved is None:
+        return "no approved release waits for its promotion"
+    return None

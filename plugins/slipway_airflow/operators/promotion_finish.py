@@ -1,0 +1,90 @@
+"""The last task of a promotion: the challenger is the champion now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from slipway.endpoints.outcome import endpoint_outcome
+from slipway.endpoints.resource import describe
+from slipway.errors import EndpointBusyError
+from slipway.registry import set_alias_if_changed
+from slipway.transition import promote
+from slipway_airflow.hooks.mlflow_registry import MlflowRegistryHook
+from slipway_airflow.operators.stage import StageOperator
+from slipway_airflow.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+CHAMPION = "champion"
+
+
+class PromotionFinishOperator(StageOperator):
+    """Record the new champion: in the state, as MLflow's alias ``champion``, in the ledger; give the lease back.
+
+    The state comes first: from there on nothing is rolled back any more. The task may then still
+    fail, with MLflow down for instance, and be cleared; it does what is left to do.
+
+    :param config_name: The endpoint config that serves the release alone. (templated)
+    :param mlflow_conn_id: The Airflow connection of MLflow. (templated, default: mlflow_default)
+    :param spec: The service.
+    :param platform: The installation.
+    :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
+    :param aws_conn_id: The Airflow connection of the endpoint's account. (templated, default: aws_default)
+    :param region_name: AWS region; the connection's when None. (templated)
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: Configuration of the botocore clients.
+    :return: ``release_id``, ``model_version``, ``config_name``.
+    """
+
+    template_fields = aws_template_fields("bucket_conn_id", "config_name", "mlflow_conn_id")
+
+    def __init__(
+        self, *, config_name: str, mlflow_conn_id: str = MlflowRegistryHook.default_conn_name, **kwargs: Any
+    ) -> None:
+        super().__init__(**{"stage": "prod", **kwargs})
+        self.config_name = config_name
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Check once more what the endpoint serves, then record it."""
+        run = TaskRun.of(context)
+        outcome = endpoint_outcome(describe(self.hook.client("sagemaker"), "endpoint", self.endpoint), self.config_name)
+        outcome.raise_if_failed()
+        if outcome.pending:
+            raise EndpointBusyError(f"{outcome.message} Somebody else changes it; the promotion is not finished.")
+        now = datetime.now(UTC)
+        state = self.bucket.states.update(
+            self.endpoint,
+            lambda state: promote(state, run_id=run.run_id, config_name=self.config_name, at=now, by=run.user),
+        )
+        champion = state.champion
+        if champion is None:
+            raise EndpointBusyError(f"{self.endpoint}: the champion was removed from the state meanwhile.")
+        self.bucket.note(
+            self.spec.name,
+            run,
+            "promoted",
+            f"release {champion.release_id}",
+            endpoint=self.endpoint,
+            config_name=self.config_name,
+            previous=state.previous.release_id if state.previous else None,
+        )
+        self._point_alias(run, champion.model_version)
+        self.bucket.states.release_lease(self.endpoint, run.holder)
+        self.log.info("Release %s is the champion of %s.", champion.release_id, self.endpoint)
+        return {
+            "release_id": champion.release_id,
+            "model_version": champion.model_version,
+            "config_name": self.config_name,
+        }
+
+    def _point_alias(self, run: TaskRun, version: int) -> None:
+        client = MlflowRegistryHook(self.mlflow_conn_id).client
+        if set_alias_if_changed(client, self.spec.model, CHAMPION, version):
+            self.bucket.note(
+                self.spec.name, run, "pointed", f"alias {CHAMPION}", model=self.spec.model, version=version
+            )

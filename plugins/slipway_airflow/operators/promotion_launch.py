@@ -1,0 +1,37 @@
+"""Give a release all production traffic at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slipway_airflow.operators.promotion_begin import FIRST_LAUNCH, LEASE_SECONDS
+from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
+from slipway_airflow.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PromotionLaunchOperator(SageMakerDeployOperator):
+    """Launch or update the production endpoint under the lease of the promotion.
+
+    Takes what :class:`SageMakerDeployOperator` takes.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"stage": "prod", **kwargs})
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Prolong the lease, then launch."""
+        self.bucket.states.take_lease(
+            self.endpoint,
+            TaskRun.of(context).holder,
+            purpose=f"launch release {self.release_id}",
+            seconds=LEASE_SECONDS,
+        )
+        return super().execute(context)
+
+    def may_replace_failed(self) -> bool:
+        """Tell whether a failed endpoint may be made anew: when it never served a champion."""
+        state, _ = self.bucket.states.read(self.endpoint)
+        return bool(state and state.promotion and state.promotion.strategy == FIRST_LAUNCH)

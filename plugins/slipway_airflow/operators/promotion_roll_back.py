@@ -1,0 +1,97 @@
+"""The teardown of a promotion: back to what was recorded, unless it was finished."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from slipway.endpoints.removal import remove_endpoint
+from slipway.endpoints.restore import restore_config
+from slipway.transition import give_up
+from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
+from slipway_airflow.operators.stage import StageOperator
+from slipway_airflow.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from slipway.state import Promotion
+
+
+class PromotionRollBackOperator(StageOperator):
+    """Put the production endpoint back to what the promotion recorded, and give the lease back.
+
+    Does nothing when the promotion was finished or never began. A first launch, which has nothing to
+    go back to, is removed; what would bring it back is in the ledger. Meant as teardown of
+    :class:`PromotionBeginOperator`: it then also runs when somebody marks the run failed, and the run
+    stays red.
+
+    :param instance_type: What the launch was given, so that its own endpoint config is recognised. (templated)
+    :param instance_count: The same. (templated)
+    :param spec: The service.
+    :param platform: The installation.
+    :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
+    :param aws_conn_id: The Airflow connection of the endpoint's account. (templated, default: aws_default)
+    :param region_name: AWS region; the connection's when None. (templated)
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: Configuration of the botocore clients.
+    :return: ``rolled_back`` (the release, or None), ``restored_config`` (None when the endpoint was removed).
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"stage": "prod", **kwargs})
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Roll back what this run began and did not finish."""
+        run = TaskRun.of(context)
+        state, _ = self.bucket.states.read(self.endpoint)
+        promotion = state.promotion if state else None
+        restored = None
+        if promotion is None or promotion.run_id != run.run_id:
+            self.log.info("Nothing to roll back: this run has no promotion of %s under way.", self.endpoint)
+            promotion = None
+        else:
+            restored = self._roll_back(promotion, run, _failed_tasks(context, run))
+        self.bucket.states.release_lease(self.endpoint, run.holder)
+        return {"rolled_back": promotion.release_id if promotion else None, "restored_config": restored}
+
+    def _roll_back(self, promotion: Promotion, run: TaskRun, reason: str) -> str | None:
+        self.bucket.states.take_lease(
+            self.endpoint, run.holder, purpose=f"roll back release {promotion.release_id}", seconds=LEASE_SECONDS
+        )
+        sagemaker = self.hook.client("sagemaker")
+        if promotion.recorded:
+            restore_config(sagemaker, self.endpoint, promotion.recorded)
+        else:
+            release = self.bucket.release(self.spec.name, promotion.release_id)
+            remove_endpoint(sagemaker, self.wanted_for(release), record=partial(self.note_removal, run))
+        restored = promotion.recorded.config_name if promotion.recorded else None
+        self.bucket.note(
+            self.spec.name,
+            run,
+            "rolled_back",
+            f"release {promotion.release_id}",
+            endpoint=self.endpoint,
+            cause=reason,
+            restored_config=restored,
+        )
+        now = datetime.now(UTC)
+        self.bucket.states.update(
+            self.endpoint,
+            lambda state: give_up(state, run_id=run.run_id, at=now, by=run.user, reason=reason),
+            holder=run.holder,
+        )
+        self.log.warning("Release %s was rolled back (%s); %s", promotion.release_id, reason, _standing(restored))
+        return restored
+
+
+def _standing(restored: str | None) -> str:
+    return f"the endpoint serves {restored} again" if restored else "the endpoint was removed"
+
+
+def _failed_tasks(context: Context, run: TaskRun) -> str:
+    """Name the tasks whose failure led here; none when a person marked the run failed."""
+    states = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
+    failed = sorted(task for task, state in states.items() if state == "failed")
+    return f"failed: {', '.join(failed)}" if failed else "the run was ended before it was finished"
