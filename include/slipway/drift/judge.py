@@ -1,0 +1,182 @@
+"""From profiles to verdicts.
+
+Each column's distance and rates are tested against their tolerances (:mod:`slipway.drift.significance`). *Over
+columns* Benjamini & Hochberg (J. R. Stat. Soc. B 57(1), 1995) control the false discovery rate; when nothing drifts
+that is the chance of any alarm. *Over runs* the budget of false alarms a year is divided by the runs a year.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from slipway.drift.baseline import Baseline, Spread
+from slipway.drift.effect import effect_of
+from slipway.drift.profile import CategoryProfile, ColumnProfile, NumericProfile, Profile
+from slipway.drift.significance import ChangeTest, DistanceTest, RateTest, rows_needed
+
+
+class DriftVerdict(StrEnum):
+    """What a window says of a column, or of all."""
+
+    DRIFTED = "DRIFTED"
+    STABLE = "STABLE"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NO_DATA = "NO_DATA"
+
+
+@dataclass(frozen=True)
+class DriftPolicy:
+    """What counts as drift.
+
+    Args:
+        tolerance: Distance that does not matter, 0 to 1.
+        rate_tolerance: Change of the share of missing, new or unreadable values that does not matter, 0 to 1.
+        runs_per_year: How often windows are judged.
+        false_alarms_per_year: Runs that may raise a false alarm, on average.
+    """
+
+    tolerance: float = 0.1
+    rate_tolerance: float = 0.05
+    runs_per_year: float = 8766.0
+    false_alarms_per_year: float = 1.0
+
+    @property
+    def alpha(self) -> float:
+        """Chance that one run on unchanged data raises an alarm."""
+        return min(0.5, self.false_alarms_per_year / self.runs_per_year)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One test of one column.
+
+    Args:
+        column: The column.
+        statistic: Name of the distance or rate.
+        value: What was found, 0 to 1.
+        tolerance: What does not matter.
+        lower_bound: What the change is at least, at the run's alpha for this test alone.
+        p_value: Of "at most the tolerance".
+        p_adjusted: The same, corrected over all tests of the run.
+        rows: Rows that the test saw in the window.
+        rows_needed: Rows that a window needs for a verdict, None when no number suffices.
+        verdict: The outcome.
+    """
+
+    column: str
+    statistic: str
+    value: float
+    tolerance: float
+    lower_bound: float
+    p_value: float
+    p_adjusted: float
+    rows: int
+    rows_needed: int | None
+    verdict: DriftVerdict
+
+
+@dataclass(frozen=True)
+class WindowJudgement:
+    """All findings of a window, and the verdict over all."""
+
+    verdict: DriftVerdict
+    rows: int
+    alpha: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def drifted(self) -> tuple[Finding, ...]:
+        """The findings that are drift, largest excess over the tolerance first."""
+        found = [finding for finding in self.findings if finding.verdict is DriftVerdict.DRIFTED]
+        return tuple(sorted(found, key=lambda finding: finding.tolerance - finding.value))
+
+
+def judge(baseline: Baseline, window: Profile, policy: DriftPolicy) -> WindowJudgement:
+    """Judge one window.
+
+    Args:
+        baseline: What the model was trained on.
+        window: The window's profile over the baseline's bins.
+        policy: What counts as drift.
+
+    Returns:
+        Findings for every column and rate, and the verdict over all.
+    """
+    if window.rows == 0:
+        return WindowJudgement(DriftVerdict.NO_DATA, 0, policy.alpha, ())
+    tests = list(_tests(baseline, window, policy))
+    adjusted = benjamini_hochberg([test.p_value for _, test in tests])
+    findings = tuple(_finding(column, test, p, policy.alpha) for (column, test), p in zip(tests, adjusted, strict=True))
+    return WindowJudgement(_overall(findings), window.rows, policy.alpha, findings)
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values so that rejecting those at or below *q* keeps the false discovery rate at *q*.
+
+    Args:
+        p_values: One for each test, in any order.
+
+    Returns:
+        Adjusted values in the same order.
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index], reverse=True)
+    adjusted = [1.0] * len(p_values)
+    smallest = 1.0
+    for position, index in enumerate(order):
+        rank = len(p_values) - position
+        smallest = min(smallest, max(p_values[index], p_values[index] * len(p_values) / rank))
+        adjusted[index] = smallest
+    return adjusted
+
+
+def _tests(baseline: Baseline, window: Profile, policy: DriftPolicy) -> Iterator[tuple[str, ChangeTest]]:
+    for name, before in baseline.profile.columns.items():
+        after = window.columns[name]
+        effect = effect_of(before, after)
+        if effect.window_rows and effect.baseline_rows:
+            yield name, DistanceTest(effect, policy.tolerance, baseline.spreads.get(name, Spread()))
+        for statistic, (count_before, count_after) in _rates(before, after).items():
+            if before.rows and after.rows:
+                tolerance = policy.rate_tolerance
+                yield name, RateTest(statistic, tolerance, count_before, before.rows, count_after, after.rows)
+
+
+def _rates(before: ColumnProfile, after: ColumnProfile) -> dict[str, tuple[int, int]]:
+    rates = {
+        "missing_rate": (before.missing, after.missing),
+        "mismatch_rate": (before.mismatched, after.mismatched),
+    }
+    if isinstance(before, NumericProfile) and isinstance(after, NumericProfile):
+        rates["infinite_rate"] = (before.infinite, after.infinite)
+    if isinstance(before, CategoryProfile) and isinstance(after, CategoryProfile):
+        rates["new_category_rate"] = (before.new_rows, after.new_rows)
+    return rates
+
+
+def _finding(column: str, test: ChangeTest, p_adjusted: float, alpha: float) -> Finding:
+    if p_adjusted <= alpha:
+        verdict = DriftVerdict.DRIFTED
+    else:
+        verdict = DriftVerdict.STABLE if test.tells(alpha, test.rows) else DriftVerdict.INCONCLUSIVE
+    return Finding(
+        column=column,
+        statistic=test.statistic,
+        value=test.value,
+        tolerance=test.tolerance,
+        lower_bound=test.lower_bound(alpha),
+        p_value=test.p_value,
+        p_adjusted=p_adjusted,
+        rows=test.rows,
+        rows_needed=rows_needed(test, alpha),
+        verdict=verdict,
+    )
+
+
+def _overall(findings: Sequence[Finding]) -> DriftVerdict:
+    found = {finding.verdict for finding in findings}
+    for verdict in (DriftVerdict.DRIFTED, DriftVerdict.INCONCLUSIVE):
+        if verdict in found:
+            return verdict
+    return DriftVerdict.STABLE if found else DriftVerdict.NO_DATA
