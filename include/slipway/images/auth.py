@@ -39,9 +39,14 @@ class Credentials:
         return f"Credentials({self.username!r}, '***')"
 
     @property
+    def token(self) -> str:
+        """Base64 of ``user:password``."""
+        return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+    @property
     def basic(self) -> str:
         """Value of an ``Authorization`` header."""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        return f"Basic {self.token}"
 
 
 class Authenticator(Protocol):
@@ -52,6 +57,9 @@ class Authenticator(Protocol):
 
     def learn(self, challenge: str, scope: str, refused: str | None) -> bool:
         """Take the challenge of a 401 to a request with header ``refused``; return whether to ask again."""
+
+    def basic_token(self) -> str | None:
+        """Return base64 of ``user:password``, None for an anonymous caller."""
 
 
 class ChallengeAuth:
@@ -85,6 +93,10 @@ class ChallengeAuth:
             elif kind.lower() == "basic" and self._credentials:
                 self._basic = True
             return self.header(scope) != refused
+
+    def basic_token(self) -> str | None:
+        """Return base64 of ``user:password``, None for an anonymous caller."""
+        return self._credentials.token if self._credentials else None
 
     def _fetch(self, challenge: Mapping[str, str], scope: str) -> tuple[str, float]:
         realm = challenge.get("realm", "")
@@ -122,7 +134,7 @@ class TokenAuth:
         self._fetched_at = 0.0
         self._lock = threading.Lock()
 
-    def header(self, scope: str) -> str | None:
+    def header(self, scope: str) -> str:
         """Return the ``Authorization`` value; the token is good for every scope."""
         with self._lock:
             if self._token is None:
@@ -138,6 +150,10 @@ class TokenAuth:
                 return False
             self._renew()
             return True
+
+    def basic_token(self) -> str | None:
+        """Return the token."""
+        return self.header("").removeprefix("Basic ")
 
     def _renew(self) -> None:
         self._token = self._fetch()

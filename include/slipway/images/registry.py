@@ -79,11 +79,16 @@ class RegistryClient:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         options = {"sleep": sleep} if sleep else {}
-        self._transport = Transport(base_url, auth or ChallengeAuth(), patience=patience, **options)
+        self._auth = auth or ChallengeAuth()
+        self._transport = Transport(base_url, self._auth, patience=patience, **options)
         self.host = urlsplit(base_url).netloc
         self.image_host = image_host or self.host
         self._count_lock = threading.Lock()
         self.blob_bytes_sent = 0
+
+    def basic_token(self) -> str | None:
+        """Return base64 of ``user:password`` for other clients that shall use our account, None if we have none."""
+        return self._auth.basic_token()
 
     def serves(self, host: str) -> bool:
         """Say whether references to ``host`` mean this registry."""

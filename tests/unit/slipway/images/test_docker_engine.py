@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from slipway.errors import BaseImageError, RegistryUnavailableError
+from slipway.images.auth import ChallengeAuth, Credentials
+from slipway.images.base import BaseImage
+from slipway.images.builder import ImageRequest
+from slipway.images.docker_engine import DOCKERFILE, build_image_with_docker, write_context
+from slipway.images.runtime import run_config
+
+if TYPE_CHECKING:
+    from conftest import Registry
+
+BASE = BaseImage("python:3.11-slim", "sha256:" + "b" * 64, "linux/amd64", python="3.11")
+SHIPPED = Path(__file__).parents[4] / "containers" / "serving" / "Dockerfile"
+
+
+@pytest.fixture
+def request_to_build(make_lock: Callable[..., Any], tmp_path: Path) -> ImageRequest:
+    model, app = tmp_path / "model", tmp_path / "slipway_serving"
+    for folder in (model, app):
+        folder.mkdir()
+        (folder / "file.py").write_text("x = 1\n")
+    environment = {"GREETING": 'say "hi" for $5', "OMP_NUM_THREADS": "1"}
+    lock = make_lock("numpy==2 --hash=sha256:aa")
+    return ImageRequest("slipway/flights", "t", BASE, "3.11", "linux/amd64", lock, app, model, environment=environment)
+
+
+def test_the_dockerfile_in_the_repository_is_the_one_that_is_used() -> None:
+    assert SHIPPED.read_text() == DOCKERFILE
+
+
+def test_the_dockerfile_starts_what_the_layer_builder_starts() -> None:
+    run = run_config(BASE, python="3.11", inputs="", labels={}, environment={})
+    for variable in run["Env"][1:]:
+        assert variable in DOCKERFILE
+    assert f"ENTRYPOINT {json.dumps(run['Entrypoint'])}" in DOCKERFILE
+    assert f"CMD {json.dumps(run['Cmd'])}" in DOCKERFILE
+    assert f"USER {run['User']}" in DOCKERFILE
+    assert [f"EXPOSE {port.partition('/')[0]}" in DOCKERFILE for port in run["ExposedPorts"]] == [True]
+
+
+def test_the_context_is_complete(request_to_build: ImageRequest, tmp_path: Path) -> None:
+    write_context(request_to_build, tmp_path / "context")
+    files = {p.relative_to(tmp_path / "context").as_posix() for p in (tmp_path / "context").rglob("*") if p.is_file()}
+    assert files == {"Dockerfile", "requirements.lock", "app/slipway_serving/file.py", "model/file.py"}
+    lines = (tmp_path / "context" / "Dockerfile").read_text().splitlines()
+    own, server = lines.index('ENV OMP_NUM_THREADS="1"'), next(n for n, li in enumerate(lines) if "PYTHONPATH" in li)
+    assert lines[own - 1] == 'ENV GREETING="say \\"hi\\" for \\$5"'
+    assert own < server
+
+
+def test_an_empty_base_is_refused(request_to_build: ImageRequest, registry: Registry, tmp_path: Path) -> None:
+    request = ImageRequest(**{**vars(request_to_build), "base_image": "scratch"})
+    with pytest.raises(BaseImageError, match="needs a base image with Python and pip"):
+        build_image_with_docker(request, registry.client(), cache_dir=tmp_path / "cache")
+
+
+def test_a_worker_without_docker_is_told(request_to_build: ImageRequest, registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(RegistryUnavailableError, match="no dockerr program"):
+        build_image_with_docker(request_to_build, registry.client(), cache_dir=tmp_path, docker="dockerr")
+
+
+def test_docker_gets_our_account_and_nothing_stays(
+    request_to_build: ImageRequest, registry: Registry, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen.json"
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\ncp "$2/config.json" {seen}\necho "Cannot reach docker.sock" >&2\nexit 1\n')
+    docker.chmod(0o755)
+    client = registry.client(ChallengeAuth(Credentials("AWS", "open-sesame")))
+    with pytest.raises(RegistryUnavailableError, match=r"docker\.sock"):
+        build_image_with_docker(request_to_build, client, cache_dir=tmp_path / "cache", docker=str(docker))
+    assert json.loads(seen.read_text()) == {"auths": {registry.host: {"auth": "QVdTOm9wZW4tc2VzYW1l"}}}
+    assert list((tmp_path / "cache").iterdir()) == []
