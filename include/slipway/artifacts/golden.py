@@ -31,7 +31,7 @@ from slipway.errors import PermanentError, SandboxError
 if TYPE_CHECKING:
     from slipway.artifacts.sandbox import Sandbox
 
-_SCRIPT = Path(confined.__file__).parent / "golden_rows.py"
+_CONFINED = Path(confined.__file__).parent
 _FORMAT = 1
 
 
@@ -95,10 +95,12 @@ def make_golden_rows(sandbox: Sandbox, model_dir: Path, max_rows: int, *, seed: 
     Raises:
         SandboxError: the model does not load, answers no row, or answers differently from call to call.
     """
+    script = (_CONFINED / "golden_rows.py").read_text(encoding="utf-8")
+    modules = {f"{confined.__name__}.derivation": (_CONFINED / "derivation.py").read_text(encoding="utf-8")}
     inputs = {"model_dir": str(model_dir.resolve()), "max_rows": max_rows, "seed": seed}
     with tempfile.TemporaryDirectory(prefix="slipway-golden-") as workdir:
         try:
-            document = sandbox.run(_SCRIPT.read_text(encoding="utf-8"), inputs, Path(workdir), readable=[model_dir])
+            document = sandbox.run(script, inputs, Path(workdir), readable=[model_dir], modules=modules)
         except SandboxError as error:
             raise SandboxError(f"No golden rows can be made from the model in {model_dir.name}/. {error}") from error
     return GoldenRows.from_json(json.dumps(document))

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,13 @@ class Sandbox:
         self.limits = limits or Limits()
 
     def run(
-        self, script: str, inputs: dict[str, Any], workdir: Path, *, readable: Sequence[Path] = ()
+        self,
+        script: str,
+        inputs: dict[str, Any],
+        workdir: Path,
+        *,
+        readable: Sequence[Path] = (),
+        modules: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Run a script and return what its ``main`` returns.
 
@@ -82,6 +88,7 @@ class Sandbox:
             inputs: a JSON object.
             workdir: the only folder (beside ``/dev/shm``) that the script may write to; it is its current folder.
             readable: further files and folders that it may read.
+            modules: Python source by module name, which the script can import.
 
         Returns:
             The script's result, read back from JSON.
@@ -95,10 +102,11 @@ class Sandbox:
         try:
             for name in ("home", "tmp"):
                 (private / name).mkdir()
-            request = {"script": script, "inputs": inputs, "result": str(private / "result.json")}
+            result = private / "result.json"
+            request = {"script": script, "inputs": inputs, "modules": dict(modules or {}), "result": str(result)}
             process = _Process(self, workdir, private, [path.resolve() for path in readable])
             ending = process.communicate(json.dumps(request).encode())
-            return _outcome(private / "result.json", ending, self.limits)
+            return _outcome(result, ending, self.limits)
         finally:
             shutil.rmtree(private, ignore_errors=True)
 

@@ -10,6 +10,7 @@ import linecache
 import os
 import sys
 import traceback
+from types import ModuleType
 from typing import Any
 
 _NAME = "<sandboxed>"
@@ -24,6 +25,8 @@ def main() -> int:
     request = json.load(sys.stdin)
     code = 0
     try:
+        for name, source in request["modules"].items():
+            define(name, source)
         text = json.dumps({"result": call(request["script"], request["inputs"])}, allow_nan=False)
     except BaseException as error:  # noqa: BLE001
         text = json.dumps({"error": describe(error), "memory": isinstance(error, MemoryError)})
@@ -33,6 +36,17 @@ def main() -> int:
         file.write(text)
     os.replace(partial, request["result"])  # noqa: PTH105
     return code
+
+
+def define(name: str, source: str) -> None:
+    """Make a module that scripts can import, and packages around it where there are none."""
+    parts = name.split(".")
+    for depth in range(1, len(parts)):
+        package = ModuleType(".".join(parts[:depth]))
+        package.__path__ = []
+        sys.modules.setdefault(package.__name__, package)
+    module = sys.modules[name] = ModuleType(name)
+    exec(compile(source, f"<{name}>", "exec"), module.__dict__)
 
 
 def call(script: str, inputs: dict[str, Any]) -> Any:
