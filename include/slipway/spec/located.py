@@ -138,15 +138,16 @@ def scalar(text: str) -> Any:
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
-    problem = " ".join(part for part in (error.context, error.problem) if part)
     mark = error.problem_mark
     lines = text.splitlines()
-    here = lines[mark.line].strip() if mark and mark.line < len(lines) else ""
-    if "cannot start any token" in problem and re.search(r"[:\[,-]\s*[@`%]", here):
-        return f"not YAML: put text that begins with '@', '`' or '%' in quotes; found {here[:80]!r}"
-    if "cannot start any token" in problem and "\t" in text.splitlines()[mark.line if mark else 0]:
-        return "not YAML: indent with spaces, not with tabs"
-    return f"not YAML: {problem}" + (f"; found {here[:80]!r}" if here else "")
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    found = f"; found {line.strip()[:80]!r}" if line.strip() else ""
+    if line.startswith("\t"):
+        return f"not YAML: indent with spaces, not with tabs{found}"
+    if re.search(r"(?:[:\[{,-]\s|^)\s*[@`%]", line):
+        return f"not YAML: put text that begins with '@', '`' or '%' in quotes{found}"
+    problem = " ".join(part for part in (error.context, error.problem) if part)
+    return f"not YAML: {problem}{found}"
 
 
 @dataclass

@@ -68,13 +68,18 @@ def show(value: Any) -> str:
         text = str(value)
     else:
         text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _printable(text)
     return text if len(text) <= 80 else text[:77] + "…"
 
 
 def dotted(path: Sequence[str | int]) -> str:
     """Return ``("promote", "weights_pct", 0)`` as ``promote.weights_pct[0]``."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step[:80]}" for step in path)
-    return "".join(c if c.isprintable() else "?" for c in text.removeprefix("."))
+    return _printable(text.removeprefix("."))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 _TYPES = {

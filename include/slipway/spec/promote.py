@@ -80,7 +80,7 @@ class PromoteSpec(Section):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.strategy != "canary" and "weights_pct" in self.model_fields_set:
+        if self.strategy != "canary" and "weights_pct" in self.changed_fields():
             raise broken_rule(f"no weights_pct with strategy {self.strategy}, which has no steps", "weights_pct")
         if self.bake_minutes * 60 < self.metrics.period_seconds:
             raise broken_rule(

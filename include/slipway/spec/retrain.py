@@ -47,9 +47,10 @@ class DataSpec(Section):
         if len(given) != 1:
             found = f"; found {' and '.join(given)}" if given else ""
             raise broken_rule(f"exactly one of s3, jdbc and table{found}", *given[1:2])
-        only_s3 = sorted({"format", "success_marker", "settle_seconds", "min_objects"} & self.model_fields_set)
-        if only_s3 and self.s3 is None:
-            raise broken_rule(f"no {only_s3[0]} beside {given[0]}: it is about objects in S3", only_s3[0])
+        about_objects = self.changed_fields() & {"format", "success_marker", "settle_seconds", "min_objects"}
+        if about_objects and self.s3 is None:
+            name = min(about_objects)
+            raise broken_rule(f"no {name} beside {given[0]}: it is about objects in S3", name)
         return self
 
 

@@ -21,6 +21,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    def changed_fields(self) -> set[str]:
+        """Return the fields whose values are not the defaults; a copy that spells defaults out has the same ones."""
+        return {name for name, info in type(self).model_fields.items() if getattr(self, name) != info.default}
+
 
 def broken_rule(expected: str, *field: str | int, show_value: bool = True) -> PydanticCustomError:
     """Build the error of a rule that a plain type cannot express.

@@ -25,16 +25,11 @@ def _suggest_name(text: str) -> str | None:
     return slug[:32].rstrip("-") or None
 
 
-def _suggest_s3(text: str) -> str | None:
-    for wrong in ("s3a://", "s3n://", "S3://"):
-        if text.startswith(wrong):
-            return "s3://" + text.removeprefix(wrong)
-    return None
-
-
 def _suggest_prefix(text: str) -> str | None:
-    text = _suggest_s3(text) or text
-    return f"{text}/" if text.startswith("s3://") and not text.endswith("/") and "*" not in text else None
+    scheme, separator, rest = text.partition("://")
+    meant = f"s3://{rest.rstrip('/')}/"
+    fits = separator and scheme.lower() in ("s3", "s3a", "s3n") and meant != text and "*" not in text
+    return meant if fits else None
 
 
 def _suggest_instance_type(text: str) -> str | None:

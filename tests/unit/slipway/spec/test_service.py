@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from slipway.spec import InstancesSpec, PromoteSpec, RetrainSpec, ServiceSpec
+
+MINIMAL: dict[str, Any] = {"name": "flights", "model": "flights-delay", "owner": "ml@example.com"}
+
+
+def service(**more: Any) -> ServiceSpec:
+    return ServiceSpec.model_validate({**MINIMAL, **more})
+
+
+def test_three_fields_are_enough_and_the_rest_is_safe_for_production() -> None:
+    spec = service()
+    assert spec.stages.prod.instances.min == 2
+    assert not spec.stages.prod.instances.scales
+    assert spec.approval.required
+    assert spec.promote.strategy == "canary"
+    assert spec.promote.weights_pct == (5, 25, 50)
+    assert spec.security.network_isolation
+    assert spec.monitor.capture_pct == 100
+    assert not spec.serving.allow_missing_signature
+    assert spec.retrain is None
+
+
+def test_a_stage_keeps_its_own_defaults_when_one_field_is_given() -> None:
+    spec = service(stages={"dev": {"instance_type": "ml.c5.large"}, "prod": {"instance_type": "ml.c5.xlarge"}})
+    assert spec.stages.dev.keep_hours == 24
+    assert (spec.stages.dev.instances.min, spec.stages.prod.instances.min) == (1, 2)
+    assert spec.stage("prod").instance_type == "ml.c5.xlarge"
+    assert spec.stage("dev") is spec.stages.dev
+
+
+def test_max_instances_follow_min_when_left_out() -> None:
+    assert InstancesSpec.model_validate({"min": 5}) == InstancesSpec(min=5, max=5)
+    prod = service(stages={"prod": {"instances": {"max": 4, "invocations_per_instance": 750}}}).stages.prod.instances
+    assert (prod.min, prod.max, prod.scales) == (2, 4, True)
+
+
+def test_endpoints_are_named_after_service_and_stage() -> None:
+    assert service().endpoint_name("dev") == "flights-dev"
+    assert len(service(name="a" * 32).endpoint_name("prod")) <= 63
+
+
+def test_a_spec_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        service().name = "other"
+
+
+def test_the_release_depends_on_what_is_in_the_image_and_on_nothing_else() -> None:
+    plain = service().serving_digest_fields()
+    assert service(serving={"environment": {"A": "1"}}).serving_digest_fields() != plain
+    assert service(serving={"python": "3.12"}).serving_digest_fields() != plain
+    assert service(golden_rows={"max_rows": 7}).serving_digest_fields() != plain
+    same = service(promote={"alpha": 0.05}, approval={"required": False}, tags={"a": "b"}, description="x")
+    assert same.serving_digest_fields() == plain
+
+
+def test_the_order_of_environment_variables_does_not_matter_to_the_release() -> None:
+    one = service(serving={"environment": {"A": "1", "B": "2"}}).serving_digest_fields()
+    other = service(serving={"environment": {"B": "2", "A": "1"}}).serving_digest_fields()
+    assert list(one["environment"]) == list(other["environment"])
+
+
+def test_changed_fields_are_those_that_differ_from_the_defaults() -> None:
+    assert PromoteSpec().changed_fields() == set()
+    assert PromoteSpec(alpha=0.01, bake_minutes=20).changed_fields() == {"bake_minutes"}
+
+
+BAD: list[tuple[dict[str, Any], str, str]] = [
+    ({"name": "Flights"}, "name", "did you mean 'flights'"),
+    ({"name": "a--b"}, "name", "single '-'"),
+    ({"name": "a" * 33}, "name", "at most 32 characters"),
+    ({"name": "1st"}, "name", "did you mean 'st'"),
+    ({"model": "a/b"}, "model", "registered model"),
+    ({"model": " padded "}, "model", "registered model"),
+    ({"owner": "<script>"}, "owner", "a person, team"),
+    ({"stages": {"prod": {"instance_type": "m5.large"}}}, "stages.prod.instance_type", "did you mean 'ml.m5.large'"),
+    ({"stages": {"prod": {"keep_hours": 3}}}, "stages.prod.keep_hours", "Extra inputs"),
+    ({"stages": {"prod": {"instances": {"max": 1}}}}, "stages.prod.instances", "at least min, which is 2"),
+    ({"stages": {"dev": {"instances": {"min": 1, "max": 3}}}}, "stages.dev.instances", "invocations_per_instance"),
+    ({"stages": {"dev": {"execution_role": "no spaces"}}}, "stages.dev.execution_role", "IAM role"),
+    ({"promote": {"weights_pct": [5, 5]}}, "promote.weights_pct", "increase"),
+    ({"promote": {"weights_pct": [50, 25]}}, "promote.weights_pct", "increase"),
+    ({"promote": {"weights_pct": [50, 100]}}, "promote.weights_pct", "below 100"),
+    ({"promote": {"weights_pct": [0, 50]}}, "promote.weights_pct", "above 0"),
+    ({"promote": {"weights_pct": []}}, "promote.weights_pct", "at least 1"),
+    ({"promote": {"strategy": "all_at_once", "weights_pct": [10]}}, "promote", "no weights_pct"),
+    ({"promote": {"strategy": "yolo"}}, "promote.strategy", "'canary' or 'all_at_once'"),
+    ({"promote": {"alpha": 0}}, "promote.alpha", "greater than 0"),
+    ({"promote": {"alpha": float("nan")}}, "promote.alpha", "finite"),
+    ({"promote": {"metrics": {"period_seconds": 45}}}, "promote.metrics.period_seconds", "multiple of 60"),
+    ({"promote": {"bake_minutes": 0.5}}, "promote", "one metric period"),
+    ({"retrain": {}}, "retrain.data", "Field required"),
+    ({"retrain": {"data": {}}}, "retrain.data", "exactly one of s3, jdbc and table"),
+    ({"retrain": {"data": {"s3": "s3://a-b/", "table": "t"}}}, "retrain.data", "found s3 and table"),
+    ({"retrain": {"data": {"s3": "s3://lake/flights"}}}, "retrain.data.s3", "did you mean 's3://lake/flights/'"),
+    ({"retrain": {"data": {"s3": "s3a://lake/flights/"}}}, "retrain.data.s3", "did you mean 's3://lake/flights/'"),
+    ({"retrain": {"data": {"s3": "s3://lake/*/"}}}, "retrain.data.s3", "no wildcards"),
+    ({"retrain": {"data": {"s3": "https://lake/"}}}, "retrain.data.s3", "a folder in S3"),
+    ({"retrain": {"data": {"table": "t", "min_objects": 3}}}, "retrain.data", "no min_objects beside table"),
+    ({"retrain": {"data": {"table": "drop table x"}}}, "retrain.data.table", "name of a table"),
+    ({"retrain": {"data": {"table": "t"}, "deploy": "threshold"}}, "retrain", "comparisons under when"),
+    ({"retrain": {"data": {"table": "t"}, "deploy": "automatic", "when": ["a > 1"]}}, "retrain", "no when beside"),
+    ({"retrain": {"data": {"table": "t"}, "when": ["  "]}}, "retrain.when.0", "a comparison"),
+    ({"retrain": {"data": {"table": "t"}, "when": ["a", "a"]}}, "retrain.when", "each value once"),
+    ({"retrain": {"data": {"table": "t"}, "window": "last_days"}}, "retrain", "window_days together"),
+    ({"retrain": {"data": {"table": "t"}, "window_days": 3}}, "retrain", "window_days together"),
+    ({"retrain": {"data": {"table": "t"}, "schedule": "@monthy"}}, "retrain.schedule", "did you mean '@monthly'"),
+    ({"retrain": {"data": {"table": "t"}, "schedule": "@once"}}, "retrain.schedule", "one of @hourly"),
+    ({"monitor": {"schedule": "61 * * * *"}}, "monitor.schedule", "cron expression"),
+    ({"monitor": {"schedule": "0 0 * * * *"}}, "monitor.schedule", "five fields"),
+    ({"monitor": {"schedule": "every hour"}}, "monitor.schedule", "cron expression"),
+    ({"monitor": {"timezone": "Europe/Berln"}}, "monitor.timezone", "did you mean 'Europe/Berlin'"),
+    ({"monitor": {"timezone": "../etc/passwd"}}, "monitor.timezone", "time zone"),
+    ({"monitor": {"on_drift": "retrain"}}, "", "a retrain section"),
+    ({"monitor": {"capture_pct": 101}}, "monitor.capture_pct", "less than or equal to 100"),
+    ({"security": {"subnets": ["subnet-1"]}}, "security", "security_group_ids as well"),
+    ({"security": {"security_group_ids": ["sg-1"]}}, "security", "subnets as well"),
+    ({"security": {"subnets": ["vpc-1"], "security_group_ids": ["sg-1"]}}, "security.subnets.0", "subnet id"),
+    ({"notify": {"sns_topic_arn": "models"}}, "notify.sns_topic_arn", "ARN of an SNS topic"),
+    ({"serving": {"python": "3"}}, "serving.python", "in quotes"),
+    ({"serving": {"environment": {"1A": "x"}}}, "serving.environment.1A.[key]", "variable name"),
+    ({"serving": {"environment": {"DB_PASSWORD": "x"}}}, "serving.environment", "no secrets"),
+    ({"serving": {"environment": {"AWS_SECRET_ACCESS_KEY": "x"}}}, "serving.environment", "no secrets"),
+    ({"serving": {"environment": {"PYTHONPATH": "x"}}}, "serving.environment", "which the image sets itself"),
+    ({"approval": {"approver_ids": ["a", "a"]}}, "approval.approver_ids", "each value once"),
+    ({"tags": {"aws:x": "y"}}, "tags.aws:x.[key]", "neither aws: nor slipway:"),
+    ({"tags": {"slipway:service": "y"}}, "tags.slipway:service.[key]", "neither aws: nor slipway:"),
+    ({"golden_rows": {"max_rows": 0}}, "golden_rows.max_rows", "greater than or equal to 1"),
+    ({"stages": {"prod": {"instances": {"min": "2"}}}}, "stages.prod.instances.min", "valid integer"),
+    ({"approval": {"required": "yes"}}, "approval.required", "valid boolean"),
+    ({"approval": {"required": 1}}, "approval.required", "valid boolean"),
+]
+
+
+@pytest.mark.parametrize(("fields", "place", "words"), BAD)
+def test_what_is_refused(fields: dict[str, Any], place: str, words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        service(**fields)
+    findings = {".".join(map(str, each["loc"])): each["msg"] for each in caught.value.errors()}
+    assert words in findings[place]
+
+
+@pytest.mark.parametrize("name", ["MAX_TOKENS", "TOKENIZERS_PARALLELISM", "OMP_NUM_THREADS", "KEYBOARD"])
+def test_names_that_only_sound_like_secrets_are_fine(name: str) -> None:
+    assert service(serving={"environment": {name: "4"}}).serving.environment == {name: "4"}
+
+
+@pytest.mark.parametrize("schedule", ["@monthly", "0 3 * * 1-5", "*/15 * * * *", "0 0 1 JAN,JUL *", "0 2 * * MON"])
+def test_schedules_that_airflow_takes(schedule: str) -> None:
+    spec = RetrainSpec.model_validate({"data": {"table": "t"}, "schedule": schedule, "timezone": "America/New_York"})
+    assert spec.schedule == schedule
