@@ -66,9 +66,7 @@ def _unknown(shape: Shape, value: Any, path: str) -> Iterator[str]:
         for name, entry in value.items():
             if name not in shape.members:
                 yield f"{path}: unknown member {name}"
-            elif entry is None:
-                yield f"{path}: {name} is null"
-            else:
+            elif entry is not None:
                 yield from _unknown(shape.members[name], entry, f"{path}.{name}")
     elif shape.type_name == "list" and isinstance(value, list):
         for number, entry in enumerate(value):

@@ -10,18 +10,28 @@ import waitress.server
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.task import WSGITask
+from waitress.utilities import BadRequest
 
 _GIB = 1024**3
 _KIB = 1024
+_TLS_HANDSHAKE = b"\x16"
 _METADATA = re.compile(rb"^X-Amz-Meta-[^:]+", re.MULTILINE)
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Does not wait for an empty body.
+    """Does not wait for what will not come.
 
     botocore sends ``Expect: 100-continue`` with every PutObject, an empty one included; waitress would answer that and
-    then wait for ever for bytes that do not come.
+    then wait for bytes. Container tools try TLS first; waitress would wait for the end of those headers.
     """
+
+    def received(self, data: bytes) -> int:
+        if not self.header_plus and self.body_rcv is None and data[:1] == _TLS_HANDSHAKE:
+            self.error = BadRequest("this port speaks plain HTTP")
+            self.completed = True
+            return len(data)
+        consumed: int = super().received(data)
+        return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)

@@ -22,6 +22,11 @@ from slipway_localaws.sagemaker.planning import Parameters, plan_deployment
 from slipway_localaws.sagemaker.records import HostedEndpoint, StoredEndpointConfig, StoredModel, VariantState
 from slipway_localaws.sagemaker.validation import check_request
 
+_REPLACED = (
+    "create_model", "create_endpoint_config", "create_endpoint", "describe_endpoint", "delete_endpoint",
+    "update_endpoint_weights_and_capacities", "add_tags",
+)  # fmt: skip
+
 
 def install(controller: Controller, images: ImageStore) -> None:
     """Put these actions in the place of moto's.
@@ -31,13 +36,8 @@ def install(controller: Controller, images: ImageStore) -> None:
         images: finds the models' images.
     """
     actions = Actions(controller, images)
-    for name in ("create_model", "create_endpoint_config", "create_endpoint", "delete_endpoint"):
+    for name in _REPLACED:
         replace(SageMakerResponse, name, _as_action(getattr(actions, name)))
-    replace(
-        SageMakerResponse,
-        "update_endpoint_weights_and_capacities",
-        _as_action(actions.update_endpoint_weights_and_capacities),
-    )
     add_action(SageMakerResponse, "update_endpoint", _as_action(actions.update_endpoint))
 
 
@@ -107,6 +107,10 @@ class Actions:
         self._controller.create(endpoint)
         return {"EndpointArn": endpoint.arn}
 
+    def describe_endpoint(self, backend: SageMakerModelBackend, parameters: Parameters) -> dict[str, Any]:
+        """DescribeEndpoint."""
+        return _find(backend, parameters["EndpointName"]).response_object
+
     def update_endpoint(self, backend: SageMakerModelBackend, parameters: Parameters) -> dict[str, Any]:
         """UpdateEndpoint: a new fleet for all variants; the old one serves until the new one is healthy."""
         endpoint = _in_service(backend, parameters["EndpointName"])
@@ -159,6 +163,15 @@ class Actions:
                 backend.endpoints.pop(endpoint.endpoint_name, None)
 
             self._controller.delete(endpoint, forget)
+
+    def add_tags(self, backend: SageMakerModelBackend, parameters: Parameters) -> dict[str, Any]:
+        """AddTags: a key that is there already gets the new value."""
+        resource = backend._get_resource_from_arn(parameters["ResourceArn"])
+        if resource is None:
+            raise AWSValidationException(f'Could not find resource "{parameters["ResourceArn"]}".')
+        given = {each["Key"] for each in parameters["Tags"]}
+        resource.tags = [each for each in resource.tags if each["Key"] not in given] + list(parameters["Tags"])
+        return {"Tags": resource.tags}
 
     def _check_image(self, backend: SageMakerModelBackend, image: str) -> None:
         try:
