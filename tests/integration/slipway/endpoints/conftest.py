@@ -14,6 +14,7 @@ import sys
 import tarfile
 import time
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,15 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from slipway.endpoints.requests import Account, wanted_endpoint
+from slipway.platform import Platform
+from slipway.release import Release, ReleaseInputs, release_id
+from slipway.spec import ServiceSpec
+
 REGION = "us-east-1"
 REPOSITORY = "slipway/flights"
+ACCOUNT = Account("123456789012", REGION)
+PLATFORM = Platform(artifact_bucket="artifacts", execution_role="slipway-endpoint")
 
 # What the container runs: answers WEIGHT times the first column, in the forms of MLflow's scoring server.
 SERVER = """
@@ -165,6 +173,34 @@ def push_image(stand_in: StandIn) -> Callable[[float], str]:
         return f"{repository}@{_digest(manifest)}"
 
     return push
+
+
+@pytest.fixture
+def wanted_of(push_image: Any, request: pytest.FixtureRequest) -> Any:
+    """The endpoint of a release whose container has a certain weight; each test has a service of its own."""
+    service = f"flights-{zlib.crc32(request.node.name.encode())}"
+
+    def build(weight: float, stage: Any = "dev", **sections: Any) -> Any:
+        owner = {"name": service, "model": "flights-delay", "owner": "ml"}
+        spec = ServiceSpec.model_validate({**owner, **sections})
+        inputs = ReleaseInputs(
+            artifact_manifest_digest=str(weight),
+            lock_digest="l",
+            base_image_digest="scratch",
+            serving_app_digest="s",
+            serving_spec={},
+        )
+        release = Release(
+            service=service,
+            id=release_id(inputs),
+            model="flights-delay",
+            version=1,
+            image_uri=push_image(weight),
+            inputs=inputs,
+        )
+        return wanted_endpoint(spec, stage, release, PLATFORM, ACCOUNT)
+
+    return build
 
 
 def _image(source: str) -> tuple[bytes, bytes, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from typing import Any
 
 import pytest
@@ -14,17 +13,11 @@ from slipway.endpoints.launch import check_endpoint, ensure_endpoint
 from slipway.endpoints.logs import log_tail
 from slipway.endpoints.outcome import OutcomeName
 from slipway.endpoints.removal import remove_endpoint
-from slipway.endpoints.requests import Account, wanted_endpoint
 from slipway.endpoints.resource import describe
 from slipway.endpoints.verify import run_verification
-from slipway.platform import Platform
-from slipway.release import Release, ReleaseInputs, release_id
-from slipway.spec import ServiceSpec
 
 pytestmark = pytest.mark.integration
 
-ACCOUNT = Account("123456789012", "us-east-1")
-PLATFORM = Platform(artifact_bucket="artifacts", execution_role="slipway-endpoint")
 ROWS = [[float(number), "AA"] for number in range(1, 8)]
 GOLDEN = GoldenRows(
     columns=["distance", "carrier"],
@@ -34,34 +27,6 @@ GOLDEN = GoldenRows(
     csv="distance,carrier\n" + "".join(f"{row[0]},{row[1]}\n" for row in ROWS),
     csv_answers=[0.25 * row[0] for row in ROWS],  # type: ignore[operator]
 )
-
-
-@pytest.fixture
-def wanted_of(push_image: Any, request: pytest.FixtureRequest) -> Any:
-    """The endpoint of a release whose container has a certain weight; each test has a service of its own."""
-    service = f"flights-{zlib.crc32(request.node.name.encode())}"
-
-    def build(weight: float, stage: Any = "dev", **sections: Any) -> Any:
-        owner = {"name": service, "model": "flights-delay", "owner": "ml"}
-        spec = ServiceSpec.model_validate({**owner, **sections})
-        inputs = ReleaseInputs(
-            artifact_manifest_digest=str(weight),
-            lock_digest="l",
-            base_image_digest="scratch",
-            serving_app_digest="s",
-            serving_spec={},
-        )
-        release = Release(
-            service=service,
-            id=release_id(inputs),
-            model="flights-delay",
-            version=1,
-            image_uri=push_image(weight),
-            inputs=inputs,
-        )
-        return wanted_endpoint(spec, stage, release, PLATFORM, ACCOUNT)
-
-    return build
 
 
 @pytest.fixture
