@@ -238,6 +238,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(201)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hung up, or a connection that a fault closed: nothing to print."""
+
+
 @pytest.fixture
 def registry() -> Iterator[Registry]:
     yield from serve_registry()
@@ -250,7 +255,7 @@ def other_registry() -> Iterator[Registry]:
 
 def serve_registry() -> Iterator[Registry]:
     state = Registry()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": state}))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": state}))
     state.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
