@@ -34,7 +34,9 @@ class AirflowHttp:
         """Yield the entries under ``key`` of all pages of a list."""
         offset = 0
         while True:
-            page = self.send("GET", path, params={**query, "limit": PAGE, "offset": offset})[key]
+            page = self.send("GET", path, params={**query, "limit": PAGE, "offset": offset}).get(key)
+            if not isinstance(page, list):
+                raise self._not_airflow()
             yield from page
             if len(page) < PAGE:
                 return
@@ -62,12 +64,10 @@ class AirflowHttp:
         if response.status_code in accept:
             return None
         self._check(response, f"{method} {path}")
-        try:
-            return response.json()
-        except ValueError as error:
-            raise AirflowRequestError(
-                f"{self.settings.url} does not answer like Airflow 3's API; check SLIPWAY_AIRFLOW_URL"
-            ) from error
+        body = _body(response)
+        if body is None:
+            raise self._not_airflow()
+        return body
 
     def _identity(self) -> dict[str, str]:
         if self._token is None:
@@ -76,7 +76,9 @@ class AirflowHttp:
             if response.status_code == 401:
                 raise self._denied(f"refuses the user {self.settings.username!r} and the password")
             self._check(response, "POST /auth/token")
-            self._token = str(_body(response).get("access_token", ""))
+            self._token = (_body(response) or {}).get("access_token")
+            if self._token is None:
+                raise self._not_airflow()
         return {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
 
     def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
@@ -109,23 +111,28 @@ class AirflowHttp:
             raise AirflowUnavailableError(f"Airflow at {self.settings.url} answers {status} to {what}: {detail}")
         raise AirflowRequestError(f"Airflow answers {status} to {what}: {detail}")
 
+    def _not_airflow(self) -> AirflowRequestError:
+        return AirflowRequestError(
+            f"{self.settings.url} does not answer like Airflow 3's API; check SLIPWAY_AIRFLOW_URL"
+        )
+
     def _denied(self, what: str) -> AccessDeniedError:
         cure = "set SLIPWAY_AIRFLOW_USERNAME and SLIPWAY_AIRFLOW_PASSWORD, or a fresh SLIPWAY_AIRFLOW_TOKEN"
         stack = "; for the embedded stack: `. var/stack/env.sh`" if self.settings.loopback else ""
         return AccessDeniedError(f"Airflow at {self.settings.url} {what}; {cure}{stack}")
 
 
-def _body(response: requests.Response) -> dict[str, Any]:
+def _body(response: requests.Response) -> dict[str, Any] | None:
     try:
         body = response.json()
     except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _detail(response: requests.Response) -> str:
     """Return Airflow's own words, on one line: a text, a mapping with a reason, or a list of findings."""
-    detail = _body(response).get("detail", response.reason)
+    detail = (_body(response) or {}).get("detail", response.reason)
     if isinstance(detail, list):
         detail = "; ".join(f"{'.'.join(map(str, each.get('loc', [])))}: {each.get('msg', each)}" for each in detail)
     elif isinstance(detail, dict):

@@ -36,11 +36,18 @@ def follow(
     dag_id: str,
     run_id: str,
     *,
-    poll_seconds: float = POLL_SECONDS,
+    poll_seconds: float | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Look]:
     """Yield a look at the run whenever something about it changed; the last one is finished.
+
+    Args:
+        api: the Airflow.
+        dag_id, run_id: the run.
+        poll_seconds: time between looks; POLL_SECONDS when None.
+        patience_seconds: longest time that Airflow may be away.
+        sleep: waits; replaced in tests.
 
     Raises:
         AirflowUnavailableError: Airflow was away for longer than ``patience_seconds``.
@@ -60,4 +67,4 @@ def follow(
             seen = look
             if look.run.finished:
                 return
-        sleep(poll_seconds)
+        sleep(POLL_SECONDS if poll_seconds is None else poll_seconds)

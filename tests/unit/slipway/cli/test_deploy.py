@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import Result
+
+from slipway.cli.deploy import read_overrides
+from slipway.errors import InvalidParamsError
+
+if TYPE_CHECKING:
+    from .conftest import FakeAirflow
+
+Slipway = Callable[..., Result]
+
+
+def test_deploy_starts_a_run_with_what_was_asked_for(airflow: FakeAirflow, slipway: Slipway) -> None:
+    words = ("--model-version", "7", "--reason", "quarterly", "--set", "instance_count=2", "--set", "relock=true")
+    done = slipway("deploy", "flights", *words)
+    assert done.exit_code == 0, done.output
+    (run,) = airflow.runs
+    assert run["dag_id"] == "flights.deploy"
+    assert run["conf"] == {
+        "model_version": "7",
+        "reason": "quarterly",
+        "overrides": {"instance_count": 2, "relock": True},
+    }
+    assert f"{airflow.url}/dags/flights.deploy/runs/{run['dag_run_id']}" in done.stdout
+
+
+def test_without_options_the_candidate_is_deployed_and_nothing_else_is_sent(
+    airflow: FakeAirflow, slipway: Slipway
+) -> None:
+    assert slipway("deploy", "flights").exit_code == 0
+    assert airflow.runs[0]["conf"] == {"model_version": "candidate"}
+
+
+def test_a_run_behind_another_says_so(airflow: FakeAirflow, slipway: Slipway) -> None:
+    airflow.add_run("flights.deploy", "earlier", "running")
+    assert "it begins when earlier has ended, which is running" in slipway("deploy", "flights").stdout
+
+
+def test_wait_tells_what_happens_and_succeeds(airflow: FakeAirflow, slipway: Slipway) -> None:
+    def begin() -> None:
+        run = airflow.runs[0]
+        run["state"] = "running"
+        airflow.add_task(run["dag_run_id"], "resolve_model", "success")
+        airflow.ask(run["dag_run_id"])
+
+    def end() -> None:
+        run = airflow.runs[0]
+        run["state"] = "success"
+        airflow.tasks[run["dag_run_id"]][1]["state"] = "success"
+
+    airflow.on_look = [begin, lambda: None, end]
+    done = slipway("deploy", "flights", "--wait")
+    assert done.exit_code == 0
+    told = [line.strip() for line in done.stdout.splitlines()[2:]]
+    assert told == [
+        "resolve_model: success",
+        "approve: awaiting input",
+        "answer with `slipway approve flights` or `slipway reject flights --reason …`",
+        "approve: success",
+        "flights.deploy succeeded",
+    ]
+
+
+def test_wait_fails_with_the_run_and_says_why(airflow: FakeAirflow, slipway: Slipway) -> None:
+    def fail() -> None:
+        run = airflow.runs[0]
+        run["state"] = "failed"
+        airflow.add_task(run["dag_run_id"], "resolve_model", "failed", try_number=1)
+        airflow.add_task(run["dag_run_id"], "announce", "upstream_failed")
+
+    airflow.on_look = [fail]
+    done = slipway("deploy", "flights", "--wait")
+    assert done.exit_code == 1
+    assert "error: flights.deploy failed at resolve_model: ValueError: no endpoint" in done.stderr
+
+
+def test_supersede_rejects_the_release_that_waits_and_no_other(airflow: FakeAirflow, slipway: Slipway) -> None:
+    airflow.add_dag("flights.deployment")
+    for dag_id in ("flights.deploy", "flights.deployment"):
+        airflow.add_run(dag_id, f"{dag_id}-run")
+        airflow.ask(f"{dag_id}-run")
+    done = slipway("deploy", "flights", "--supersede", "--reason", "fix")
+    assert done.exit_code == 0, done.output
+    (answer,) = airflow.answers
+    assert answer["dag_run_id"] == "flights.deploy-run"
+    assert answer["chosen_options"] == ["Reject"]
+    assert answer["params_input"] == {"reason": "superseded by a newer deployment: fix"}
+    assert airflow.runs[-1]["conf"]["overrides"] == {"supersede": True}
+
+
+def test_a_request_that_airflow_refuses_does_not_cost_the_release_that_waits(
+    airflow: FakeAirflow, slipway: Slipway
+) -> None:
+    airflow.add_run("flights.deploy", "waiting")
+    airflow.ask("waiting")
+    done = slipway("deploy", "flights", "--supersede", "--set", "bad=1")
+    assert done.exit_code == 2
+    assert "Invalid input for param overrides" in done.stderr
+    assert airflow.answers == []
+
+
+def test_a_paused_dag(airflow: FakeAirflow, slipway: Slipway) -> None:
+    airflow.add_dag("flights.deploy", paused=True)
+    refused = slipway("deploy", "flights")
+    assert refused.exit_code == 1
+    assert "is paused" in refused.stderr
+    assert airflow.runs == []
+    assert slipway("deploy", "flights", "--unpause").exit_code == 0
+    assert not airflow.dags["flights.deploy"]["is_paused"]
+    assert len(airflow.runs) == 1
+
+
+def test_unknown_services_and_wrong_words_are_the_caller_s_fault(airflow: FakeAirflow, slipway: Slipway) -> None:
+    unknown = slipway("deploy", "fligths")
+    assert unknown.exit_code == 2
+    assert "services: flights" in unknown.stderr
+    assert slipway("deploy", "flights", "--set", "instance_count").exit_code == 2
+    assert slipway("deploy").exit_code == 2
+    assert slipway("deploy", "flights", "--colour").exit_code == 2
+    assert slipway("reject", "flights").exit_code == 2
+    assert airflow.runs == []
+
+
+def test_errors_are_one_line_without_traceback(airflow: FakeAirflow, slipway: Slipway) -> None:
+    airflow.broken = 500
+    done = slipway("deploy", "flights")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: Airflow at http")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_approve_and_reject(airflow: FakeAirflow, slipway: Slipway) -> None:
+    airflow.add_run("flights.deploy", "one")
+    airflow.ask("one", subject="Put release abc of flights into production?")
+    done = slipway("approve", "flights", "--reason", "golden rows agree")
+    assert done.exit_code == 0, done.output
+    assert "approved: Put release abc of flights into production?" in done.stdout
+    airflow.add_run("flights.deploy", "two")
+    airflow.ask("two")
+    assert slipway("reject", "flights", "--reason", "not now").exit_code == 0
+    assert [(each["dag_run_id"], each["chosen_options"], each["params_input"]) for each in airflow.answers] == [
+        ("one", ["Approve"], {"reason": "golden rows agree"}),
+        ("two", ["Reject"], {"reason": "not now"}),
+    ]
+
+
+def test_nothing_waits(airflow: FakeAirflow, slipway: Slipway) -> None:
+    done = slipway("approve", "flights")
+    assert done.exit_code == 1
+    assert "no release of flights waits for approval" in done.stderr
+    unknown = slipway("approve", "fligths")
+    assert unknown.exit_code == 2
+    assert "services: flights" in unknown.stderr
+
+
+def test_several_wait(airflow: FakeAirflow, slipway: Slipway) -> None:
+    for run in ("one", "two"):
+        airflow.add_run("flights.deploy", run)
+        airflow.ask(run)
+    unclear = slipway("approve", "flights")
+    assert unclear.exit_code == 2
+    assert "say which with --run: one, two" in unclear.stderr
+    wrong = slipway("approve", "flights", "--run", "three")
+    assert wrong.exit_code == 2
+    assert "waiting: one, two" in wrong.stderr
+    assert slipway("approve", "flights", "--run", "two").exit_code == 0
+    assert [each["dag_run_id"] for each in airflow.answers] == ["two"]
+
+
+def test_somebody_who_is_no_approver(airflow: FakeAirflow, slipway: Slipway, monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow.add_run("flights.deploy", "one")
+    airflow.ask("one")
+    monkeypatch.setenv("SLIPWAY_AIRFLOW_USERNAME", "op")
+    monkeypatch.setenv("SLIPWAY_AIRFLOW_PASSWORD", "op")
+    done = slipway("approve", "flights")
+    assert done.exit_code == 1
+    assert "op may not do this in Airflow: User=op (id=op) is not a respondent" in done.stderr
+
+
+def test_overrides_are_read_as_yaml_reads_them() -> None:
+    given = ["a=1", "b=true", "c=ml.m5.large", "d=x=y", " e = 2.5 ", "f="]
+    assert read_overrides(given) == {"a": 1, "b": True, "c": "ml.m5.large", "d": "x=y", "e": 2.5, "f": None}
+    for wrong in (["a"], ["=1"], ["a=1", "a=2"]):
+        with pytest.raises(InvalidParamsError):
+            read_overrides(wrong)
