@@ -80,7 +80,10 @@ class ReleaseApprovalOperator(ApprovalOperator):
             "subject": f"Put a release of {spec.name} into production?",
             "defaults": self.REJECT,
             "params": {
-                "reason": Param("", type=["null", "string"], title="Reason", description="Why; kept in the ledger.")
+                # The source is what keeps it: HITLOperator drops Params that come from the DAG, or from nowhere.
+                "reason": Param(
+                    "", type=["null", "string"], title="Reason", description="Why; kept in the ledger.", source="task"
+                )
             },
             "assigned_users": [{"id": user, "name": user} for user in spec.approval.approver_ids],
             "response_timeout": timedelta(hours=spec.approval.timeout_hours),
@@ -171,7 +174,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
 
     def _refuse_unanswered(self, run: TaskRun) -> NoReturn:
         hours = self.spec.approval.timeout_hours
-        self.bucket.note(self.spec.name, run, "approval_timed_out", f"release {self.release_id}", timeout_hours=hours)
+        self.bucket.note(self.spec.name, run, "timed_out", f"release {self.release_id}", timeout_hours=hours)
         raise ApprovalTimedOutError(
             f"Nobody answered within {hours:g} hours whether release {self.release_id} of {self.spec.name} may go to "
             "production, so it may not. Production is unchanged. Run the DAG again to ask once more."

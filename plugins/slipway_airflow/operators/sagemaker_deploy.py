@@ -12,6 +12,7 @@ from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowException
 
 from slipway.endpoints.launch import LaunchAction, check_endpoint, ensure_endpoint
+from slipway.endpoints.logs import log_tail
 from slipway.errors import EndpointFailedError, EndpointRolledBackError, SlipwayError
 from slipway.state import Serving
 from slipway_airflow.links.endpoint import EndpointLink
@@ -170,8 +171,6 @@ class SageMakerDeployOperator(StageOperator):
         """Add the end of the container's log to the error of a container that did not get healthy."""
         if not isinstance(error, EndpointFailedError | EndpointRolledBackError):
             return error
-        from slipway.endpoints.logs import log_tail
-
         try:
             tail = log_tail(self.hook.client("logs"), self.wanted.name, self.log_lines)
         except SlipwayError as unreadable:
