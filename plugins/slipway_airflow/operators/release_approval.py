@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param
+from airflow.sdk.definitions.param import ParamsDict
 
 from slipway.errors import ApprovalRejectedError, ApprovalTimedOutError, SupersededError
 from slipway.state import Approval
@@ -19,6 +20,8 @@ from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import Context
 
     from slipway.platform import Platform
@@ -79,16 +82,10 @@ class ReleaseApprovalOperator(ApprovalOperator):
         asked = {
             "subject": f"Put a release of {spec.name} into production?",
             "defaults": self.REJECT,
-            "params": {
-                # The source is what keeps it: HITLOperator drops Params that come from the DAG, or from nowhere.
-                "reason": Param(
-                    "", type=["null", "string"], title="Reason", description="Why; kept in the ledger.", source="task"
-                )
-            },
             "assigned_users": [{"id": user, "name": user} for user in spec.approval.approver_ids],
             "response_timeout": timedelta(hours=spec.approval.timeout_hours),
         }
-        super().__init__(**{**asked, **kwargs})
+        super().__init__(**{**asked, **kwargs, "params": _form(kwargs.get("params"))})
         self.spec = spec
         self.platform = platform
         self.release_id = release_id
@@ -179,6 +176,16 @@ class ReleaseApprovalOperator(ApprovalOperator):
             f"Nobody answered within {hours:g} hours whether release {self.release_id} of {self.spec.name} may go to "
             "production, so it may not. Production is unchanged. Run the DAG again to ask once more."
         )
+
+
+def _form(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the form's fields: the reason, and what the task itself was given.
+
+    Airflow hands every task the DAG's Params, too; :class:`HITLOperator` keeps only those whose source is the task.
+    """
+    own = ParamsDict.filter_params_by_source(ParamsDict(dict(given or {})), source="task")
+    reason = Param("", type=["null", "string"], title="Reason", description="Why; kept in the ledger.", source="task")
+    return {"reason": reason, **{name: own.get_param(name) for name in own}}
 
 
 def _known_answer(state: EndpointState | None, release_id: str) -> str | None:
