@@ -62,6 +62,7 @@ def _launch(stage: Stage, airflow: AirflowApi) -> tuple[DagRun, DagRun | None]:
     """Deploy with its approval, and the promotion that it wakes (none when the release is the champion already)."""
     began = datetime.now(UTC)
     with stage.display.step(f"{SERVICE}.deploy, triggered over Airflow's REST API") as step:
+        _reject_waiting(stage, airflow)
         run = _trigger(airflow, {"model_version": "candidate", "reason": "first launch"})
         waiting = follow(airflow, run, step, seconds=_DEPLOY_SECONDS, until_waiting=True)
         if not waiting.finished:
@@ -74,6 +75,16 @@ def _launch(stage: Stage, airflow: AirflowApi) -> tuple[DagRun, DagRun | None]:
         promote = wait_for_run(airflow, f"{SERVICE}.promote", since=began, seconds=60)
         promote = follow(airflow, promote, step, seconds=_PROMOTE_SECONDS)
     return run, promote
+
+
+def _reject_waiting(stage: Stage, airflow: AirflowApi) -> None:
+    """A run that an earlier play left waiting for its approval would keep this one queued: its release is rejected."""
+    approver = open_airflow(stage.settings, "approver")
+    for approval in approver.pending_approvals(f"{SERVICE}.deploy"):
+        approver.answer_approval(approval, "Reject", {"reason": "left waiting; the demo is played again"})
+        deadline = time.monotonic() + _PARSE_SECONDS
+        while not airflow.dag_run(approval.dag_id, approval.run_id).finished and time.monotonic() < deadline:
+            time.sleep(1)
 
 
 def _trigger(airflow: AirflowApi, conf: dict[str, Any]) -> DagRun:
