@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import RunningServer, serving
 
 ROW = {"dataframe_split": {"columns": ["c0", "c1", "c2", "c3"], "data": [[0.1, 0.2, 0.3, 0.4]]}}

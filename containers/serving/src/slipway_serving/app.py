@@ -11,7 +11,7 @@ import orjson
 from slipway_serving.board import prometheus
 from slipway_serving.message import JSON, Request, Response
 from slipway_serving.problem import problem
-from slipway_serving.scoring import MAX_STUCK_THREADS, ScoringQueue
+from slipway_serving.scoring import MAX_STUCK_THREADS, ScoringQueue, answer_safely
 
 if TYPE_CHECKING:
     from slipway_serving.accesslog import AccessLog
@@ -92,9 +92,8 @@ class App:
             return body
         request = Request(body, headers.get("content-type") or JSON, headers.get("accept") or "")
         self._row.count("bytes_in", len(body))
-        if self._engine.runs_inline(len(body)) and not self._queue.waiting:
-            response = self._queue.score_now(request)
-        else:
+        response = answer_safely(self._engine.answer_at_once, request)
+        if response is None:
             response = await self._queue.score(request)
             self._note_queue(response)
         self._row.count("bytes_out", len(response.body))
@@ -110,6 +109,7 @@ class App:
 
     def _note_queue(self, response: Response) -> None:
         self._row.set("in_flight", self._queue.waiting)
+        self._row.set("fallbacks", self._engine.fallbacks)
         if response.status == 503:
             self._row.count("refused_queue_full")
         elif response.status == 504:
@@ -123,7 +123,8 @@ class App:
             if int(declared) > limit:
                 return _too_large(limit)
             if int(declared) <= 16_384:
-                return await protocol()
+                body: bytes = await protocol()
+                return body
         try:
             return await asyncio.wait_for(_collect(protocol, limit), BODY_TIMEOUT_SECONDS)
         except TimeoutError:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_left
+from typing import Any
 
 from slipway_serving.message import Response
 
 BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 STATUSES = (200, 400, 404, 405, 408, 413, 415, 500, 503, 504)
-EVENTS = ("fallback", "refused_queue_full", "timed_out", "bytes_in", "bytes_out")
-GAUGES = ("in_flight", "stuck_threads", "ready", "load_seconds")
+EVENTS = ("refused_queue_full", "timed_out", "bytes_in", "bytes_out")
+GAUGES = ("in_flight", "fallbacks", "stuck_threads", "ready", "load_seconds")
 
 _STATUS_AT = {status: index for index, status in enumerate(STATUSES)}
 _BUCKET_AT = len(STATUSES)
@@ -35,7 +36,7 @@ class Board:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         memory = mmap.mmap(-1, 8 * (1 + workers * _SLOTS))
-        self._cells = memoryview(memory).cast("d")
+        self._cells: memoryview[float] = memoryview(memory).cast("d")
 
     @property
     def draining(self) -> bool:
@@ -60,8 +61,8 @@ class Board:
 class Row:
     """The counters of one worker."""
 
-    def __init__(self, cells: memoryview) -> None:
-        self._cells = cells
+    def __init__(self, cells: memoryview[float]) -> None:
+        self._cells: Any = cells  # the stubs of memoryview know whole numbers only
 
     def observe(self, status: int, seconds: float) -> None:
         """Count one answer of ``/invocations`` and its duration."""

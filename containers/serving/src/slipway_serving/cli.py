@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 
 def main(arguments: list[str]) -> int:
@@ -23,8 +24,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="slipway_serving", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve the model; settings come from the environment")
+    conversion = commands.add_parser("convert", help="choose the engine for a model and write engine.json")
+    conversion.add_argument("model_dir", type=Path, help="folder with MLmodel")
+    conversion.add_argument("out_dir", type=Path, help="receives engine.json and the compiled program")
+    conversion.add_argument("--engine", choices=["auto", "pyfunc"], default="auto")
     options = parser.parse_args(arguments)
-    return {"serve": _serve}[options.command](options)
+    return {"serve": _serve, "convert": _convert}[options.command](options)
 
 
 def _serve(_options: argparse.Namespace) -> int:
@@ -32,8 +37,18 @@ def _serve(_options: argparse.Namespace) -> int:
     from slipway_serving.settings import Settings, SettingsError
 
     try:
-        settings = Settings.from_environment()
+        return serve(Settings.from_environment())
     except SettingsError as error:
         print(json.dumps({"event": "settings_refused", "error": str(error)}), file=sys.stderr)  # noqa: T201
         return 2
-    return serve(settings)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from slipway_serving.accesslog import configure_logging
+    from slipway_serving.convert.convert import convert
+
+    configure_logging()
+    options.out_dir.mkdir(parents=True, exist_ok=True)
+    record = convert(options.model_dir, options.out_dir, engine=options.engine)
+    print(json.dumps(record))  # noqa: T201
+    return 0

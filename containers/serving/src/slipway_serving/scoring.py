@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from slipway_serving.message import Request, RequestError, Response
 from slipway_serving.problem import problem
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 MAX_STUCK_THREADS = 3
+Answer = TypeVar("Answer", bound="Response | None")
 
 
 class Job:
@@ -62,10 +63,6 @@ class ScoringQueue:
     def stuck(self) -> int:
         """Threads that still run a prediction whose time is over."""
         return len(self._stuck)
-
-    def score_now(self, request: Request) -> Response:
-        """Score in the calling thread. For requests that take microseconds."""
-        return answer_safely(self._answer, request)
 
     async def score(self, request: Request) -> Response:
         """Queue the request and wait for its answer.
@@ -130,7 +127,7 @@ def overloaded() -> Response:
     return response
 
 
-def answer_safely(answer: Callable[[Request], Response], request: Request) -> Response:
+def answer_safely(answer: Callable[[Request], Answer], request: Request) -> Answer | Response:
     """Score, and turn every failure into an answer: the caller's fault is 4xx, ours is 500 and logged."""
     try:
         return answer(request)

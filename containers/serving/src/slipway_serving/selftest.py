@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway_serving.message import Request, RequestError
+from slipway_serving.message import CSV, JSON, Request, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,8 @@ def run_self_test(model_dir: Path, answer: Callable[[Request], Response]) -> Sel
     Parameters
     ----------
     model_dir
-        Folder that may hold ``golden.json``: ``{"columns": […], "rows": [[…], …], "answers": […]}``.
+        Folder that may hold ``golden.json``: ``{"columns": […], "rows": [[…], …], "answers": […]}``, where ``json`` may
+        give the whole request and ``csv`` with ``csv_answers`` another one.
     answer
         The engine.
     """
@@ -53,15 +54,21 @@ def run_self_test(model_dir: Path, answer: Callable[[Request], Response]) -> Sel
     if not path.is_file():
         return SelfTest(True)
     golden = json.loads(path.read_text(encoding="utf-8"))
-    split = {"columns": golden["columns"], "data": golden["rows"]}
-    expected = golden["answers"]
-    try:
-        response = answer(Request(json.dumps({"dataframe_split": split}).encode()))
-    except RequestError as error:
-        return SelfTest(False, 0, f"the golden rows were refused: {error}")
-    predictions = json.loads(response.body)["predictions"]
-    difference = first_difference(expected, predictions)
-    return SelfTest(difference is None, len(expected), difference or "")
+    document = golden.get("json") or {"dataframe_split": {"columns": golden["columns"], "data": golden["rows"]}}
+    requests = [(Request(json.dumps(document).encode(), JSON), golden["answers"])]
+    if golden.get("csv"):
+        requests.append((Request(golden["csv"].encode(), CSV), golden["csv_answers"]))
+    rows = 0
+    for request, expected in requests:
+        try:
+            response = answer(request)
+        except RequestError as error:
+            return SelfTest(False, rows, f"golden rows as {request.content_type} were refused: {error}")
+        difference = first_difference(expected, json.loads(response.body)["predictions"])
+        if difference is not None:
+            return SelfTest(False, rows, difference)
+        rows += len(expected) if isinstance(expected, list) else 1
+    return SelfTest(True, rows)
 
 
 def first_difference(expected: Any, found: Any, place: str = "answers") -> str | None:
@@ -72,7 +79,9 @@ def first_difference(expected: Any, found: Any, place: str = "answers") -> str |
     str or None
         Where and how they differ first; ``None`` when they agree.
     """
-    if isinstance(expected, bool) or isinstance(found, bool):
+    if expected is None and isinstance(found, float):
+        same = not math.isfinite(found)  # the file has no other way to say not-a-number
+    elif isinstance(expected, bool) or isinstance(found, bool):
         same = expected is found
     elif isinstance(expected, (int, float)) and isinstance(found, (int, float)):
         same = _close(float(expected), float(found))

@@ -9,9 +9,11 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from slipway_serving.accesslog import AccessLog, configure_logging
 from slipway_serving.app import App
-from slipway_serving.engines import load_engine
+from slipway_serving.engines.build import load_engine
 from slipway_serving.selftest import run_self_test
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def make_app(settings: Settings, board: Board, worker: int) -> App:
     """
     _tie_to_parent()
     configure_logging()
+    np.seterr(all="ignore")  # a row with an odd number is an odd answer, not a line in the log
     started = time.perf_counter()
     try:
         engine = load_engine(settings.model_dir)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from slipway_serving.message import Request, Response
 
 
@@ -14,29 +12,12 @@ class Engine(Protocol):
     """What the server asks of an engine."""
 
     name: str
+    fallbacks: int
 
     def answer(self, request: Request) -> Response:
-        """Score one request; raise ``RequestError`` for what cannot be scored."""
+        """Score one request; raise ``RequestError`` for what cannot be scored. Called from one thread at a time."""
         ...
 
-    def runs_inline(self, body_bytes: int) -> bool:
-        """Whether a body of that many bytes is scored so fast that the event loop may wait for it."""
+    def answer_at_once(self, request: Request) -> Response | None:
+        """Score in the event loop if that takes well under a millisecond, else return ``None``."""
         ...
-
-
-def load_engine(model_dir: Path) -> Engine:
-    """Load the model.
-
-    Parameters
-    ----------
-    model_dir
-        Folder with ``MLmodel``.
-
-    Returns
-    -------
-    Engine
-        The engine, ready to answer.
-    """
-    from slipway_serving.engines.pyfunc import PyfuncEngine
-
-    return PyfuncEngine(model_dir)

@@ -36,6 +36,7 @@ class PyfuncEngine:
     """
 
     name = "pyfunc"
+    fallbacks = 0
 
     def __init__(self, model_dir: Path) -> None:
         for variable, value in _QUIET.items():
@@ -45,14 +46,14 @@ class PyfuncEngine:
         from mlflow.pyfunc import scoring_server
 
         _mark_as_serving()
-        self._invocations = scoring_server.invocations
+        self._invocations: Any = scoring_server.invocations
         self._mlflow_error = MlflowException
         self._model = mlflow.pyfunc.load_model(str(model_dir), suppress_warnings=True)
         self._schema = self._model.metadata.get_input_schema()
 
-    def runs_inline(self, body_bytes: int) -> bool:
+    def answer_at_once(self, request: Request) -> Response | None:
         """Never: one row takes milliseconds here."""
-        return False
+        return None
 
     def answer(self, request: Request) -> Response:
         """Score one request in any of MLflow's forms, or in JSON lines.
@@ -89,7 +90,7 @@ def _mark_as_serving() -> None:
         from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT
     except ImportError:  # before MLflow 2.12
         return
-    _MLFLOW_IS_IN_SERVING_ENVIRONMENT.set("true")
+    _MLFLOW_IS_IN_SERVING_ENVIRONMENT.set("true")  # type: ignore[no-untyped-call]
 
 
 def _refusal(error: Any) -> RequestError:

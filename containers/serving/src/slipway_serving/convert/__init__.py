@@ -1,0 +1,1 @@
+"""Build time: compile a model, prove that the compiled one answers alike, and record the choice."""

@@ -1,0 +1,122 @@
+"""``convert``: choose the engine for a model, with proof, and write down the choice.
+
+Runs where the model may be loaded: in a sandbox with the release's own environment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from dataclasses import asdict
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway_serving.convert import sklearn_model
+from slipway_serving.convert.builder import CannotCompileError
+from slipway_serving.convert.parity import Parity, compare
+from slipway_serving.convert.signature import example_rows, read_input
+from slipway_serving.engines.build import ENGINE_FILE, build_engine
+from slipway_serving.engines.pyfunc import PyfuncEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slipway_serving.convert.candidate import Candidate
+
+_logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+
+
+def convert(model_dir: Path, out_dir: Path, *, engine: str = "auto") -> dict[str, Any]:
+    """Compile the model if that is possible and proven right.
+
+    Parameters
+    ----------
+    model_dir
+        The saved MLflow model.
+    out_dir
+        Receives ``engine.json`` and, for a compiled model, its program.
+    engine
+        ``auto``, or ``pyfunc`` to compile nothing.
+
+    Returns
+    -------
+    dict
+        The content of ``engine.json``: ``engine`` is ``native``, ``numpy`` or ``pyfunc``; ``tried`` says what was
+        refused and why; ``parity`` is the proof.
+    """
+    from mlflow.models import Model
+
+    started = time.perf_counter()
+    model = Model.load(str(model_dir))
+    record: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "engine": "pyfunc",
+        "tried": [],
+        "versions": _versions(),
+    }
+    if engine == "pyfunc":
+        record["tried"].append({"engine": "native", "reason": "the service asks for pyfunc"})
+    else:
+        _try_candidates(model, model_dir, out_dir, record)
+    record["seconds"] = round(time.perf_counter() - started, 3)
+    (out_dir / ENGINE_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+def _try_candidates(model: Any, model_dir: Path, out_dir: Path, record: dict[str, Any]) -> None:
+    try:
+        layout = read_input(model)
+    except CannotCompileError as error:
+        record["tried"].append({"engine": "native", "reason": str(error)})
+        return
+    candidates = sklearn_model.candidates(model, model_dir, layout)
+    original = None
+    for make in candidates:
+        try:
+            candidate = make()
+        except CannotCompileError as error:
+            record["tried"].append({"engine": make.engine, "reason": f"no compiled form: {error}"})
+            continue
+        original = original or PyfuncEngine(model_dir)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # the odd rows overflow on both sides
+            parity = _prove(candidate, original, model, model_dir, out_dir, layout)
+        if parity.passed:
+            record.update(candidate.document, engine=candidate.engine, parity=asdict(parity))
+            return
+        record["tried"].append(
+            {"engine": candidate.engine, "reason": f"answers differ: {parity.mismatch}", **_counts(parity)}
+        )
+
+
+def _prove(
+    candidate: Candidate, original: PyfuncEngine, model: Any, model_dir: Path, out_dir: Path, layout: dict[str, Any]
+) -> Parity:
+    """Write the candidate, load it as the server would, and compare."""
+    candidate.save(out_dir)
+    compiled = build_engine({**candidate.document, "engine": candidate.engine}, out_dir, model_dir)
+    probes = candidate.probes(layout, example_rows(model, model_dir, layout))
+    parity = compare(original, compiled, probes)
+    if parity.passed and candidate.inner is not None:
+        candidate.inner(probes, parity)
+    return parity
+
+
+def _counts(parity: Parity) -> dict[str, Any]:
+    return {"rows": parity.rows, "refused": parity.refused, "handed_over": parity.handed_over}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("slipway-serving", "mlflow-skinny", "mlflow", "numpy", "onnxruntime", "scikit-learn", "pyspark"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

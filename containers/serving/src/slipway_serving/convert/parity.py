@@ -1,0 +1,146 @@
+"""The parity gate: a compiled model is used only if it answers every probe as the original does."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slipway_serving.message import CSV, JSON, Request, RequestError
+
+if TYPE_CHECKING:
+    from slipway_serving.convert.probes import Probes, Row
+    from slipway_serving.engines import Engine
+    from slipway_serving.engines.fast import FastEngine
+
+RELATIVE_TOLERANCE = 1e-9
+ABSOLUTE_TOLERANCE = 1e-12
+ROWS_AT_ONCE = 100
+MIN_COVERED = 0.9
+
+
+@dataclass
+class Parity:
+    """What the comparison found.
+
+    Parameters
+    ----------
+    rows
+        Rows that both engines answered.
+    refused
+        Requests that both refused, or that the original refused and the compiled model would hand over.
+    handed_over
+        Requests that the compiled model leaves to the original.
+    largest_difference
+        Largest relative difference between two numbers.
+    mismatch
+        The first difference beyond the tolerance; empty when there is none.
+    """
+
+    rows: int = 0
+    refused: int = 0
+    handed_over: int = 0
+    largest_difference: float = 0.0
+    mismatch: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differed and something was compared."""
+        return not self.mismatch and self.rows > 0
+
+    def check(self, expected: Any, found: Any, subject: str) -> None:
+        """Compare two JSON values and note the first difference beyond the tolerance."""
+        difference = _difference(expected, found)
+        if math.isfinite(difference):
+            self.largest_difference = max(self.largest_difference, difference)
+        if difference > RELATIVE_TOLERANCE:
+            self.mismatch = f"expected {str(expected)[:200]}, found {str(found)[:200]} for {subject[:500]}"
+
+
+def compare(original: Engine, compiled: FastEngine, probes: Probes) -> Parity:
+    """Send the same requests to both engines.
+
+    Parameters
+    ----------
+    original
+        The model as it was saved.
+    compiled
+        The candidate.
+    probes
+        Rows to send, as JSON and as CSV.
+    """
+    parity = Parity()
+    for start in range(0, len(probes.ordinary), ROWS_AT_ONCE):
+        rows = probes.ordinary[start : start + ROWS_AT_ONCE]
+        _compare_one(original, compiled, json_request(probes.names, rows), len(rows), parity)
+    handed_over = parity.handed_over
+    for row in [*probes.ordinary[:10], *probes.odd]:
+        if parity.mismatch:
+            return parity
+        _compare_one(original, compiled, json_request(probes.names, [row]), 1, parity)
+    csv_rows = [row for row in probes.ordinary if all(value is not None for value in row)]
+    _compare_one(
+        original, compiled, csv_request(probes.names, csv_rows[:ROWS_AT_ONCE]), len(csv_rows[:ROWS_AT_ONCE]), parity
+    )
+    requests = math.ceil(len(probes.ordinary) / ROWS_AT_ONCE)
+    if not parity.mismatch and handed_over > (1 - MIN_COVERED) * requests:
+        parity.mismatch = f"{handed_over} of {requests} ordinary requests are not covered"
+    return parity
+
+
+def json_request(names: list[str], rows: list[Row]) -> Request:
+    """Return rows as ``dataframe_split``."""
+    return Request(json.dumps({"dataframe_split": {"columns": names, "data": rows}}).encode(), JSON)
+
+
+def csv_request(names: list[str], rows: list[Row]) -> Request:
+    """Return rows as CSV; texts that would need quotes are not sent."""
+    lines = [",".join(map(_csv_word, row)) for row in rows]
+    return Request("\n".join([",".join(names), *lines, ""]).encode(), CSV)
+
+
+def _csv_word(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _outcome(engine: Any, request: Request) -> Any:
+    """Return predictions, a status code when refused, or ``None`` when handed over."""
+    try:
+        response = engine(request)
+    except RequestError as error:
+        return error.status
+    return None if response is None else json.loads(response.body)["predictions"]
+
+
+def _compare_one(original: Engine, compiled: FastEngine, request: Request, rows: int, parity: Parity) -> None:
+    expected = _outcome(original.answer, request)
+    found = _outcome(compiled.answer_covered, request)
+    subject = request.body.decode("utf-8", "replace")
+    if found is None:
+        parity.handed_over += 1
+    elif isinstance(expected, int) or isinstance(found, int):
+        parity.refused += 1
+        if expected != found:
+            parity.mismatch = f"expected {str(expected)[:200]}, found {str(found)[:200]} for {subject[:500]}"
+    else:
+        parity.rows += rows
+        parity.check(expected, found, subject)
+
+
+def _difference(expected: Any, found: Any) -> float:
+    """Return the largest relative difference of two JSON values; infinite when they are not of one shape."""
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        return max((_difference(e, f) for e, f in zip(expected, found, strict=True)), default=0.0)
+    if isinstance(expected, float) and isinstance(found, (float, int)) and not isinstance(found, bool):
+        return _number_difference(expected, float(found))
+    return 0.0 if expected == found and type(expected) is type(found) else math.inf
+
+
+def _number_difference(expected: float, found: float) -> float:
+    if expected == found or (math.isnan(expected) and math.isnan(found)):
+        return 0.0
+    if not (math.isfinite(expected) and math.isfinite(found)):
+        return math.inf
+    distance = abs(expected - found)
+    return 0.0 if distance <= ABSOLUTE_TOLERANCE else distance / max(abs(expected), abs(found))

@@ -1,0 +1,101 @@
+"""scikit-learn models: the compiled program, else the model itself fed with arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from slipway_serving.convert.builder import Builder, CannotCompileError, Frame, Matrix
+from slipway_serving.convert.candidate import Candidate
+from slipway_serving.convert.signature import columns_of
+from slipway_serving.convert.sklearn_estimators import compile_estimator
+from slipway_serving.convert.sklearn_transformers import frame_of
+from slipway_serving.engines.arrays import load_estimator
+from slipway_serving.forms.batch import Layout, columns_to_batch
+from slipway_serving.program.program import NUMBERS, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from slipway_serving.convert.parity import Parity
+    from slipway_serving.convert.probes import Probes
+
+PREDICT_FUNCTIONS = {"predict", "predict_proba"}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A way to make a candidate."""
+
+    engine: str
+    make: Callable[[], Candidate]
+
+    def __call__(self) -> Candidate:
+        """Make it, or raise ``CannotCompileError``."""
+        return self.make()
+
+
+def candidates(model: Any, model_dir: Path, layout: dict[str, Any]) -> list[Attempt]:
+    """Return what can be tried for a model of the ``sklearn`` flavor, fastest first; nothing for other flavors."""
+    flavor, function = model.flavors.get("sklearn"), model.flavors.get("python_function", {})
+    if flavor is None or function.get("loader_module") != "mlflow.sklearn":
+        return []
+    saved = {
+        "path": flavor["pickled_model"],
+        "format": flavor.get("serialization_format", "pickle"),
+        "trusted": flavor.get("skops_trusted_types"),
+        "function": function.get("predict_fn", "predict"),
+    }
+    return [
+        Attempt("native", lambda: _compiled(saved, model_dir, layout)),
+        Attempt("numpy", lambda: _arrays(saved, layout)),
+    ]
+
+
+def _compiled(saved: dict[str, Any], model_dir: Path, layout: dict[str, Any]) -> Candidate:
+    if saved["function"] not in PREDICT_FUNCTIONS:
+        raise CannotCompileError(f"predict function {saved['function']}")
+    estimator = load_estimator(saved, model_dir)
+    program = _program(estimator, layout, shares=saved["function"] == "predict_proba")
+    inner = None
+    if saved["function"] == "predict" and hasattr(estimator, "predict_proba"):
+        inner = partial(_compare_shares, estimator, layout)
+    return Candidate("native", {"input": layout, "source": "sklearn"}, program, inner=inner)
+
+
+def _program(estimator: Any, layout: dict[str, Any], *, shares: bool) -> dict[str, Any]:
+    columns = columns_of(layout)
+    numeric = sum(kind != "string" for _, kind in columns)
+    builder = Builder(numeric)
+    value: Frame | Matrix = Matrix(NUMBERS, numeric) if layout["kind"] == "tensor" else frame_of(columns)
+    output = compile_estimator(builder, estimator, value, shares=shares)
+    return {"steps": builder.steps, "output": output}
+
+
+def _compare_shares(estimator: Any, layout: dict[str, Any], probes: Probes, parity: Parity) -> None:
+    """Compare class shares as well, which tell more than labels do."""
+    import pandas as pd
+
+    try:
+        program = Program(_program(estimator, layout, shares=True))
+    except CannotCompileError:
+        return
+    rows = [row for row in probes.ordinary if all(value is not None for value in row)]
+    columns = columns_of(layout)
+    frame = pd.DataFrame(rows, columns=probes.names)
+    expected = estimator.predict_proba(frame.to_numpy() if layout["kind"] == "tensor" else frame)
+    by_column = list(zip(*rows, strict=True))
+    reader = Layout(columns)
+    found = program.score(columns_to_batch(reader, lambda index, _: list(by_column[index]), len(rows)))
+    parity.check(expected.tolist(), found.tolist(), "class shares")
+
+
+def _arrays(saved: dict[str, Any], layout: dict[str, Any]) -> Candidate:
+    kinds = {kind for _, kind in columns_of(layout)}
+    if "string" in kinds or ("boolean" in kinds and len(kinds) > 1):
+        raise CannotCompileError("columns of several kinds")
+    dtype = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
+    common = dtype[kinds.pop()] if len(kinds) == 1 else "float64"
+    return Candidate("numpy", {"input": layout, "source": "sklearn", "model": {**saved, "dtype": common}})

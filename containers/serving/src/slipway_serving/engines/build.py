@@ -1,0 +1,71 @@
+"""Making the engine that ``engine.json`` names."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway_serving.engines.arrays import ArrayScorer
+from slipway_serving.engines.fast import FastEngine, Reader, Scorer
+from slipway_serving.engines.pyfunc import PyfuncEngine
+from slipway_serving.forms.batch import Batch, Layout
+from slipway_serving.forms.csv_form import CsvForm
+from slipway_serving.forms.json_forms import JsonForms, TensorForms
+from slipway_serving.message import CSV, JSON
+from slipway_serving.program.program import Program
+from slipway_serving.program.store import load_program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slipway_serving.engines import Engine
+
+ENGINE_FILE = "engine.json"
+
+
+def load_engine(model_dir: Path) -> Engine:
+    """Load the model with the engine that was chosen when its image was built; without a choice, ``pyfunc``.
+
+    Parameters
+    ----------
+    model_dir
+        Folder with ``MLmodel`` and perhaps ``engine.json``.
+    """
+    path = model_dir / ENGINE_FILE
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"engine": "pyfunc"}
+    if record["engine"] == "pyfunc":
+        return PyfuncEngine(model_dir)
+    return build_engine(record, model_dir, model_dir)
+
+
+def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path) -> FastEngine:
+    """Build a compiled engine.
+
+    Parameters
+    ----------
+    record
+        The content of ``engine.json``.
+    program_dir
+        Folder with the program.
+    model_dir
+        The saved model, for what the program does not cover.
+    """
+    layout = record["input"]
+    readers: dict[str, Reader]
+    if layout["kind"] == "tensor":
+        names, numeric, texts = None, layout["width"], []
+        readers = {JSON: TensorForms(layout["width"], layout["dtype"])}
+    else:
+        columns = Layout([(name, kind) for name, kind in layout["columns"]], frozenset(layout["optional"]))
+        names, numeric, texts = columns.names, len(columns.number_at), [name for _, name in columns.text_at]
+        readers = {JSON: JsonForms(columns), CSV: CsvForm(columns)}
+    scorer: Scorer
+    if record["engine"] == "native":
+        scorer = Program(load_program(program_dir))
+    else:
+        scorer = ArrayScorer(record["model"], model_dir)
+    engine = FastEngine(record["engine"], scorer, readers, names, lambda: PyfuncEngine(model_dir))
+    engine.calibrate(Batch(1, np.zeros((1, numeric)), {name: [""] for name in texts}))
+    return engine

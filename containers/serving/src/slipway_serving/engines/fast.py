@@ -1,0 +1,159 @@
+"""The engine for models that were compiled at build time: arrays in, arrays out, no pandas.
+
+A request that the fast path does not cover is answered by the fallback, MLflow's own code, which is loaded when the
+first such request comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import orjson
+
+from slipway_serving import jsonlines
+from slipway_serving.forms.batch import Batch, NotCoveredError
+from slipway_serving.message import CSV, JSON, JSON_LINES, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slipway_serving.engines import Engine
+
+_logger = logging.getLogger(__name__)
+
+INLINE_SECONDS = 0.001
+_INLINE_BYTES = 8192
+
+
+class Reader(Protocol):
+    """Reads a request body into a batch."""
+
+    def read(self, body: bytes) -> Batch:
+        """Raise ``NotCoveredError`` for what MLflow's own parser is to decide."""
+        ...
+
+
+class Scorer(Protocol):
+    """Scores a batch."""
+
+    def score(self, batch: Batch) -> Any:
+        """Return an array or a list; raise ``NotCoveredError`` for rows that are left to the original."""
+        ...
+
+
+class FastEngine:
+    """Reads, scores and writes without MLflow where that gives the same answer.
+
+    Parameters
+    ----------
+    name
+        ``native`` or ``numpy``.
+    scorer
+        The compiled model.
+    readers
+        Reader by media type.
+    column_names
+        Names for the arrays of JSON lines.
+    make_fallback
+        Makes the engine that answers what is not covered.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scorer: Scorer,
+        readers: dict[str, Reader],
+        column_names: list[str] | None,
+        make_fallback: Callable[[], Engine],
+    ) -> None:
+        self.name = name
+        self.fallbacks = 0
+        self._scorer = scorer
+        self._readers = readers
+        self._column_names = column_names
+        self._make_fallback = make_fallback
+        self._fallback: Engine | None = None
+        self._fallback_lock = threading.Lock()
+        self._inline_bytes = 0
+
+    def answer_at_once(self, request: Request) -> Response | None:
+        """Score a small request that the fast path covers, if ``calibrate`` found the model fast enough for that."""
+        return self.answer_covered(request) if len(request.body) <= self._inline_bytes else None
+
+    def calibrate(self, batch: Batch) -> float:
+        """Measure the scoring of one row and decide whether small requests are scored in the event loop.
+
+        Returns
+        -------
+        float
+            Best time of a few calls, in seconds.
+        """
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            with contextlib.suppress(NotCoveredError):
+                self._scorer.score(batch)
+            times.append(time.perf_counter() - started)
+        if min(times) < INLINE_SECONDS:
+            self._inline_bytes = _INLINE_BYTES
+        return min(times)
+
+    def answer(self, request: Request) -> Response:
+        """Score one request."""
+        response = self.answer_covered(request)
+        return self._fall_back(request) if response is None else response
+
+    def answer_covered(self, request: Request) -> Response | None:
+        """Score a request that the fast path covers; return ``None`` for any other."""
+        body, media = request.body, request.content_type
+        if media != JSON:
+            media = _plain_media_type(media)
+        try:
+            if media == JSON_LINES:
+                body, media = jsonlines.to_dataframe_json(body, self._column_names), JSON
+            reader = self._readers.get(media)
+            if reader is None:
+                return None
+            predictions = self._scorer.score(reader.read(body))
+        except NotCoveredError:
+            return None
+        answer = encode(predictions)
+        if not request.accept or request.accept == JSON:
+            return Response(200, answer)
+        return jsonlines.answer_as_asked(answer, request.accept)
+
+    def _fall_back(self, request: Request) -> Response:
+        self.fallbacks += 1
+        with self._fallback_lock:
+            if self._fallback is None:
+                _logger.info("a request needs MLflow's own code, which is loaded now")
+                self._fallback = self._make_fallback()
+        return self._fallback.answer(request)
+
+
+def _plain_media_type(content_type: str) -> str:
+    """Return the media type when its only parameter is UTF-8's name, else nothing, so that MLflow judges it."""
+    media, semicolon, parameters = content_type.partition(";")
+    media = media.strip()
+    if semicolon and parameters.replace(" ", "").lower() != "charset=utf-8":
+        return ""
+    return media if media in {JSON, CSV} else JSON_LINES if media.lower() == JSON_LINES else ""
+
+
+def encode(predictions: Any) -> bytes:
+    """Write predictions as MLflow does: ``{"predictions": [...]}``; not-a-number and infinities by Python's names."""
+    if isinstance(predictions, np.ndarray):
+        if predictions.dtype.kind == "f":
+            if not np.isfinite(predictions).all():
+                return json.dumps({"predictions": predictions.tolist()}).encode()
+            if predictions.dtype != np.float64:
+                predictions = predictions.astype(np.float64)
+        elif predictions.dtype.kind not in "iub":
+            predictions = predictions.tolist()
+    return orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)
