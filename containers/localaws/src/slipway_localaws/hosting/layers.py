@@ -7,6 +7,7 @@ Whiteouts: https://github.com/opencontainers/image-spec/blob/main/layer.md#white
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -14,6 +15,7 @@ import shutil
 import stat
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,13 +56,12 @@ def unpack_layer(blob: Path, folder: Path) -> Path:
             whiteouts = _extract(raw, files)
         (draft / "whiteouts.json").write_text(json.dumps(whiteouts))
         draft.chmod(0o755)
-        try:
-            draft.replace(done)
-        except OSError:  # another thread was faster
-            shutil.rmtree(draft)
-    except (tarfile.TarError, OSError, UnsafePathError, EOFError) as error:
-        shutil.rmtree(draft, ignore_errors=True)
+        with contextlib.suppress(FileExistsError):  # another thread was faster
+            draft.rename(done)
+    except (tarfile.TarError, OSError, UnsafePathError, EOFError, zlib.error) as error:
         raise LayerError(f"layer sha256:{blob.name} cannot be unpacked: {error}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return done
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from moto.backends import get_backend
 from moto.core.base_backend import BackendDict, BaseBackend
+from moto.s3.utils import _VersionedKeyStore
 
 _LOCK_TYPE = type(threading.Lock())
 _RLOCK_TYPE = type(threading.RLock())
@@ -30,13 +31,15 @@ class _Pickler(pickle.Pickler):
         return None
 
     def reducer_override(self, obj: Any) -> Any:
-        """Locks come back unlocked; private keys come back from their own serialised form."""
+        """Locks come back unlocked, private keys from their own serialised form, S3 keys with all their versions."""
         if isinstance(obj, _LOCK_TYPE):
             return threading.Lock, ()
         if isinstance(obj, _RLOCK_TYPE):
             return threading.RLock, ()
         if hasattr(obj, "private_bytes") and hasattr(obj, "private_numbers"):
             return _load_private_key, (_dump_private_key(obj),)
+        if isinstance(obj, _VersionedKeyStore):  # its items() shows the latest versions only
+            return _load_versions, ({key: obj.getlist(key) for key in obj},)
         return NotImplemented
 
 
@@ -67,6 +70,12 @@ def dump(content: Any) -> bytes:
 def load(data: bytes) -> Any:
     """Undo ``dump``. Only for files that this program wrote: pickles can run code."""
     return _Unpickler(io.BytesIO(data)).load()
+
+
+def _load_versions(versions: dict[str, list[Any]]) -> _VersionedKeyStore:
+    store = _VersionedKeyStore()
+    dict.update(store, versions)
+    return store
 
 
 _service_names: dict[type, str] = {}
