@@ -154,11 +154,11 @@ class LocalFolder:
     def _make_folder(self, folder: Path) -> None:
         if folder in self._safe:
             return
+        self._check_folder(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise UnsafePathError(f"{folder} should be a folder, but a file is in the way.") from error
-        self._check_folder(folder)
         self._safe.add(folder)
 
     def _check_folder(self, folder: Path) -> None:

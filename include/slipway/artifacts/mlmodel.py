@@ -10,6 +10,7 @@ import difflib
 import io
 import json
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
+from yaml import YAMLError as YAMLParseError
 
+from slipway.artifacts.yaml_edit import set_value
 from slipway.errors import InvalidMLmodelError, ModelNotDeployableError
 
 if TYPE_CHECKING:
@@ -155,16 +158,28 @@ def patch_mlmodel(files: Mapping[str, str], lock: DependencyLock, python_version
 
 
 def _patched_mlmodel(text: str) -> str:
+    """Let ``env`` name our files. Characters around it stay, unless aliases make the text mean something else then."""
     document = _load(text, MLMODEL)
     pyfunc = document["flavors"][_PYFUNC]
     env = pyfunc.get("env")
-    if not isinstance(env, MutableMapping):
-        env = pyfunc["env"] = CommentedMap()
-    if (env.get("conda"), env.get("virtualenv")) == (CONDA, PYTHON_ENV):
+    wanted = {"conda": CONDA, "virtualenv": PYTHON_ENV}
+    if isinstance(env, MutableMapping) and wanted.items() <= env.items():
         return text
-    env["conda"] = CONDA
-    env["virtualenv"] = PYTHON_ENV
+    pyfunc["env"] = {**(env if isinstance(env, MutableMapping) else {}), **wanted}
+    with suppress(KeyError, YAMLParseError, InvalidMLmodelError):
+        edited = _edited(text, wanted, replace_env=not isinstance(env, MutableMapping))
+        if _load(edited, MLMODEL) == document:
+            return edited
     return _dump(document, text)
+
+
+def _edited(text: str, wanted: Mapping[str, str], *, replace_env: bool) -> str:
+    path = ("flavors", _PYFUNC, "env")
+    if replace_env:
+        return set_value(text, path, f"{{{', '.join(f'{key}: {value}' for key, value in wanted.items())}}}")
+    for key, value in wanted.items():
+        text = set_value(text, (*path, key), value)
+    return text
 
 
 def _patched_conda(text: str | None, requirements: tuple[str, ...], python_version: str) -> str:

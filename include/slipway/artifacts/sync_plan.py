@@ -7,6 +7,7 @@ its ``origin``: the tag of the source that it was made from.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -117,7 +118,9 @@ def selector(include: Iterable[str], exclude: Iterable[str]) -> Callable[[str], 
     return chosen
 
 
-_PARTS = re.compile(r"(?P<deep>(?:^|(?<=/))\*\*/)|(?P<any>\*\*)|(?P<star>\*)|(?P<one>\?)|(?P<set>\[!?\]?[^\]/]*\])")
+_PARTS = re.compile(
+    r"(?P<deep>(?:^|(?<=/))\*\*/)|(?P<any>\*\*)|(?P<star>\*)|(?P<one>\?)|(?P<set>\[(?:!|(?!!))(?:\][^\]/]*|[^\]/]+)\])"
+)
 
 
 @lru_cache(maxsize=256)
@@ -140,7 +143,5 @@ def _translate(glob: str) -> str:
 
 
 def _character_set(text: str) -> str:
-    inner = text[1:-1].replace("\\", "\\\\").replace("[", "\\[").replace("^", "\\^").replace("&&", "&\\&")
-    if inner.startswith("!"):
-        return f"[^/{inner[1:].replace(']', chr(92) + ']')}]"
-    return f"[{inner.replace(']', chr(92) + ']')}]"
+    found = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", fnmatch.translate(text), re.DOTALL)
+    return f"(?!/){found[1]}" if found else re.escape(text)
