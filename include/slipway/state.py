@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from slipway.canary.plan import CanaryPlan
+from slipway.canary.progress import StepProgress
 from slipway.canonical import canonical_json
 from slipway.documents import Document, DocumentStore, parse_document
 from slipway.errors import PermanentError, StateConflictError
@@ -95,6 +96,7 @@ class Promotion(_Part):
     strategy: str = Field(description="first_launch, canary, all_at_once, …")
     begun_at: AwareDatetime
     plan: CanaryPlan | None = Field(None, description="frozen plan of a canary")
+    steps: tuple[StepProgress, ...] = Field((), description="steps of the plan that have begun")
     recorded: Recorded | None = Field(None, description="None before the first launch: there was no endpoint")
 
 

@@ -98,7 +98,7 @@ def judge(
     comparisons: dict[str, ComparisonCounts],
     policies: dict[str, JudgePolicy],
     *,
-    planned_share: float,
+    planned_share: float | None,
     latched_failure: str | None = None,
     dry_run: frozenset[str] = frozenset(),
 ) -> Look:
@@ -107,7 +107,8 @@ def judge(
     Args:
         comparisons: Counts since the step began, by the comparison's name.
         policies: What to accept, by the same names.
-        planned_share: The challenger's planned share of the requests, between 0 and 1 exclusive.
+        planned_share: The challenger's planned share of the requests, between 0 and 1 exclusive; None when the arms
+            were not served side by side.
         latched_failure: Why an earlier look of this step failed; a failure stays one.
         dry_run: Comparisons that are shown but not acted on.
 
@@ -115,7 +116,8 @@ def judge(
         The verdict with its reasons, one a comparison.
     """
     results = tuple(
-        compare(name, counts, policies[name], dry_run=name in dry_run) for name, counts in comparisons.items()
+        compare(name, counts, policies[name], dry_run=name in dry_run, side_by_side=planned_share is not None)
+        for name, counts in comparisons.items()
     )
     acted_on = [result for result in results if not result.dry_run]
     share = _share(acted_on, planned_share)
@@ -128,7 +130,9 @@ def judge(
     return Look(verdict, reasons, results, share)
 
 
-def compare(name: str, counts: ComparisonCounts, policy: JudgePolicy, *, dry_run: bool = False) -> ComparisonResult:
+def compare(
+    name: str, counts: ComparisonCounts, policy: JudgePolicy, *, dry_run: bool = False, side_by_side: bool = True
+) -> ComparisonResult:
     """Compare the two arms on one kind of bad request.
 
     Args:
@@ -136,12 +140,14 @@ def compare(name: str, counts: ComparisonCounts, policy: JudgePolicy, *, dry_run
         counts: Closed periods since the step began.
         policy: What to accept.
         dry_run: Whether the result is only shown.
+        side_by_side: Whether both arms were served in the same periods. At 100 % the champion has no traffic; its
+            counts are then those of the last step, and its upper bound takes the place of its rate.
 
     Returns:
         Verdict, reason, sums, evidence, bound and the number of requests still needed.
     """
     challenger, champion = counts.challenger, counts.champion
-    log_worse = _log_e_value_worse(counts, policy)
+    log_worse = _log_e_value_worse(counts, policy) if side_by_side else _log_e_value_worse_than_before(counts, policy)
     log_no_worse = _log_e_value_no_worse(challenger, champion, policy)
     verdict, reason, needed = _decide(challenger, champion, policy, log_worse, log_no_worse)
     return ComparisonResult(
@@ -212,6 +218,15 @@ def _log_e_value_worse(counts: ComparisonCounts, policy: JudgePolicy) -> float:
     return min(float(ratio), float(level[0]))
 
 
+def _log_e_value_worse_than_before(counts: ComparisonCounts, policy: JudgePolicy) -> float:
+    """Half of alpha for the champion's upper bound, half for the test of the challenger against it."""
+    challenger, champion = counts.challenger, counts.champion
+    highest = policy.max_ratio * confidence.upper_bound(champion.requests, champion.bad, policy.alpha / 2)
+    requests, bad = np.array([challenger.requests], dtype=float), np.array([challenger.bad], dtype=float)
+    limit = min(max(highest, policy.ignore_below), 0.999)
+    return float(log_e_value_of_level(requests, bad, limit)[0]) - math.log(2)
+
+
 def _log_e_value_no_worse(challenger: ArmCounts, champion: ArmCounts, policy: JudgePolicy) -> float:
     requests, bad = np.array([challenger.requests], dtype=float), np.array([challenger.bad], dtype=float)
     limit = np.array([_rate_to_rule_out(champion, policy)])
@@ -247,8 +262,8 @@ def _combine(verdicts: list[Verdict]) -> Verdict:
     return Verdict.PASS if verdicts else Verdict.NO_DATA
 
 
-def _share(results: list[ComparisonResult], planned_share: float) -> ShareCheck | None:
-    if not results:
+def _share(results: list[ComparisonResult], planned_share: float | None) -> ShareCheck | None:
+    if not results or planned_share is None:
         return None
     largest = max(results, key=lambda result: result.challenger.requests + result.champion.requests)
     return check_share(largest.challenger.requests, largest.champion.requests, planned_share)

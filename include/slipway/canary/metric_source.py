@@ -129,3 +129,28 @@ def _pair(series: Mapping[str, Mapping[datetime, float]], name: str, window: Met
             arms.append(ArmCounts(requests=requests, bad=min(bad, requests)))
         periods.append(PeriodCounts(challenger=arms[0], champion=arms[1]))
     return ComparisonCounts(tuple(periods))
+
+
+class ReferenceMetricSource:
+    """The challenger's counts of now beside the champion's of before, for the bake at 100 %.
+
+    Args:
+        source: Where both arms' counts come from.
+        reference: The periods in which the champion last had traffic.
+    """
+
+    def __init__(self, source: MetricSource, reference: MetricWindow) -> None:
+        self._source = source
+        self._reference = reference
+
+    def describe(self) -> str:
+        """Where the counts come from, for the task page."""
+        return f"{self._source.describe()}; champion as of {self._reference.start:%H:%M} to {self._reference.end:%H:%M}"
+
+    def counts(self, window: MetricWindow) -> Mapping[str, ComparisonCounts]:
+        """One entry for each comparison: the challenger over the window, the champion over the reference."""
+        before, now = self._source.counts(self._reference), self._source.counts(window)
+        return {
+            name: ComparisonCounts((PeriodCounts(challenger=counts.challenger, champion=before[name].champion),))
+            for name, counts in now.items()
+        }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slipway.canary.judge import Verdict
+from slipway.canary.progress import StepProgress
 from slipway.errors import InvalidParamsError
 
 #: ``error``, ``slow`` and ``rejected`` share alpha.
@@ -73,15 +73,14 @@ class CanaryPlan(BaseModel):
             )
         return CanaryPlan.model_validate({**self.model_dump(), "weights_pct": tuple(sorted(set(weights_pct)))})
 
-    def missing_passes(self, verdicts: Mapping[int, Verdict], approved: frozenset[int] = frozenset()) -> list[int]:
-        """Steps that neither passed nor were approved by a person.
+    def missing_passes(self, steps: Sequence[StepProgress]) -> list[int]:
+        """Steps that neither passed nor were let go on by a person.
 
         Args:
-            verdicts: Last verdict by number of the step.
-            approved: Steps that a person let go on.
+            steps: The steps that have begun.
 
         Returns:
             Numbers of the steps, in order; empty when the promotion may finish.
         """
-        steps = range(1, len(self.weights_pct) + 1)
-        return [step for step in steps if verdicts.get(step) is not Verdict.PASS and step not in approved]
+        done = {step.number for step in steps if step.may_go_on}
+        return [number for number in range(1, len(self.weights_pct) + 1) if number not in done]

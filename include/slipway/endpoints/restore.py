@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 
 from slipway.aws_errors import aws_call
 from slipway.endpoints.outcome import Description, endpoint_outcome
-from slipway.endpoints.resource import Sleep, describe
-from slipway.errors import EndpointBusyError, EndpointMissingError
+from slipway.endpoints.resource import Sleep
+from slipway.endpoints.settle import settled
 from slipway.state import Recorded, VariantShare
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
-
-_POLL_SECONDS = 5.0
-_SETTLE_POLLS = 900
-_MOVING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 
 
 def recorded_from(description: Description | None) -> Recorded | None:
@@ -60,14 +56,14 @@ def restore_config(sagemaker: SageMakerClient, endpoint: str, recorded: Recorded
         EndpointBusyError: it does not settle.
         SlipwayError: AWS refuses, or the recorded config does not get healthy any more.
     """
-    found = _settled(sagemaker, endpoint, sleep)
+    found = settled(sagemaker, endpoint, sleep)
     changed = found["EndpointConfigName"] != recorded.config_name or found["EndpointStatus"] != "InService"
     if changed:
         with aws_call(f"put endpoint {endpoint} back to {recorded.config_name}"):
             sagemaker.update_endpoint(
                 EndpointName=endpoint, EndpointConfigName=recorded.config_name, RetainAllVariantProperties=False
             )
-        found = _settled(sagemaker, endpoint, sleep, since=found)
+        found = settled(sagemaker, endpoint, sleep, since=found)
     endpoint_outcome(found, recorded.config_name).raise_if_failed()
     return _restore_capacity(sagemaker, found, recorded, sleep) or changed
 
@@ -86,23 +82,6 @@ def _restore_capacity(sagemaker: SageMakerClient, found: Description, recorded: 
                 EndpointName=found["EndpointName"],
                 DesiredWeightsAndCapacities=[change],  # type: ignore[list-item]
             )
-        found = _settled(sagemaker, found["EndpointName"], sleep)
+        found = settled(sagemaker, found["EndpointName"], sleep)
         endpoint_outcome(found, recorded.config_name).raise_if_failed()
     return bool(wanted)
-
-
-def _settled(
-    sagemaker: SageMakerClient, endpoint: str, sleep: Sleep, *, since: Description | None = None
-) -> Description:
-    """Wait until nothing changes the endpoint; after an update, until that has begun (reads lag behind writes)."""
-    for _ in range(_SETTLE_POLLS):
-        found = describe(sagemaker, "endpoint", endpoint)
-        if found is None:
-            raise EndpointMissingError(
-                f"{endpoint} does not exist any more, so it cannot be put back. Deploy the champion's release again."
-            )
-        begun = since is None or found["LastModifiedTime"] != since["LastModifiedTime"]
-        if begun and found["EndpointStatus"] not in _MOVING:
-            return found
-        sleep(_POLL_SECONDS)
-    raise EndpointBusyError(f"{endpoint} has been changing for {_SETTLE_POLLS * _POLL_SECONDS / 60:.0f} minutes.")

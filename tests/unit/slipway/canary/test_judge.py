@@ -182,3 +182,11 @@ def _fails(periods, policy) -> bool:
     from slipway.canary.judge import _log_e_value_worse
 
     return _log_e_value_worse(counts(*[tuple(map(int, p)) for p in periods]), policy) >= math.log(1 / policy.alpha)
+
+
+def test_at_full_weight_the_challenger_is_held_against_the_champion_of_before():
+    healthy = judge({"error": counts((3000, 30, 57000, 570))}, {"error": POLICY}, planned_share=None)
+    assert healthy.verdict is Verdict.PASS
+    assert healthy.share is None
+    broken = judge({"error": counts((3000, 150, 57000, 570))}, {"error": POLICY}, planned_share=None)
+    assert broken.verdict is Verdict.FAIL

@@ -1,9 +1,14 @@
+from datetime import UTC, datetime
+
 import pytest
 from pydantic import ValidationError
 
 from slipway.canary.judge import Verdict
 from slipway.canary.plan import CanaryPlan
+from slipway.canary.progress import StepProgress
 from slipway.errors import InvalidParamsError
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def plan(*weights: float) -> CanaryPlan:
@@ -30,11 +35,22 @@ def test_an_override_may_only_shorten():
         plan(5, 25, 50).shortened([])
 
 
+def step(number: int, verdict: Verdict, **changes) -> StepProgress:
+    return StepProgress(number=number, weight_pct=5, began_at=NOW, verdict=verdict, ended_at=NOW).model_copy(
+        update=changes
+    )
+
+
 def test_finish_needs_a_pass_or_an_approval_of_every_step():
-    verdicts = {1: Verdict.PASS, 2: Verdict.INCONCLUSIVE}
-    assert plan(5, 25, 50).missing_passes(verdicts) == [2, 3]
-    assert plan(5, 25, 50).missing_passes(verdicts, frozenset({2})) == [3]
-    assert plan(5).missing_passes({1: Verdict.PASS}) == []
+    steps = [step(1, Verdict.PASS), step(2, Verdict.INCONCLUSIVE)]
+    assert plan(5, 25, 50).missing_passes(steps) == [2, 3]
+    assert plan(5, 25, 50).missing_passes([*steps[:1], step(2, Verdict.INCONCLUSIVE, approved_by="ann")]) == [3]
+    assert plan(5).missing_passes(steps) == []
+
+
+def test_a_step_that_failed_once_or_has_not_ended_does_not_count():
+    assert plan(5).missing_passes([step(1, Verdict.PASS, failed_because="look 2")]) == [1]
+    assert plan(5).missing_passes([step(1, Verdict.PASS, ended_at=None)]) == [1]
 
 
 def test_a_plan_survives_its_json():
