@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import pickle
 import threading
+from collections import defaultdict
+from functools import partial
 from typing import Any
 
 from moto.backends import get_backend
 from moto.core.base_backend import BackendDict, BaseBackend
 from moto.s3.utils import _VersionedKeyStore
+from moto.ssm.models import ParameterDict
 
 _LOCK_TYPE = type(threading.Lock())
 _RLOCK_TYPE = type(threading.RLock())
@@ -40,6 +43,10 @@ class _Pickler(pickle.Pickler):
             return _load_private_key, (_dump_private_key(obj),)
         if isinstance(obj, _VersionedKeyStore):  # its items() shows the latest versions only
             return _load_versions, ({key: obj.getlist(key) for key in obj},)
+        if isinstance(obj, ParameterDict):  # its constructor takes other arguments than a defaultdict's
+            return _load_parameters, (obj.account_id, obj.region_name, dict(obj))
+        if type(obj) is defaultdict and getattr(obj.default_factory, "__name__", "") == "<lambda>":
+            return _load_nested, (dict(obj),)  # SSM's only: a defaultdict of defaultdicts of dicts
         return NotImplemented
 
 
@@ -76,6 +83,16 @@ def _load_versions(versions: dict[str, list[Any]]) -> _VersionedKeyStore:
     store = _VersionedKeyStore()
     dict.update(store, versions)
     return store
+
+
+def _load_parameters(account: str, region: str, parameters: dict[str, Any]) -> ParameterDict:
+    restored = ParameterDict(account, region)
+    restored.update(parameters)
+    return restored
+
+
+def _load_nested(content: dict[str, Any]) -> defaultdict[str, Any]:
+    return defaultdict(partial(defaultdict, dict), content)
 
 
 _service_names: dict[type, str] = {}
