@@ -81,6 +81,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
     ) -> None:
         asked = {
             "subject": f"Put a release of {spec.name} into production?",
+            "multiple_outputs": True,
             "defaults": self.REJECT,
             "assigned_users": [{"id": user, "name": user} for user in spec.approval.approver_ids],
             "response_timeout": timedelta(hours=spec.approval.timeout_hours),
