@@ -81,7 +81,8 @@ def _reject_waiting(stage: Stage, airflow: AirflowApi) -> None:
     """A run that an earlier play left waiting for its approval would keep this one queued: its release is rejected."""
     approver = open_airflow(stage.settings, "approver")
     for approval in approver.pending_approvals(f"{SERVICE}.deploy"):
-        approver.answer_approval(approval, "Reject", {"reason": "left waiting; the demo is played again"})
+        form = {"reason": "left waiting; the demo is played again"} if "reason" in approval.fields else {}
+        approver.answer_approval(approval, "Reject", form)
         deadline = time.monotonic() + _PARSE_SECONDS
         while not airflow.dag_run(approval.dag_id, approval.run_id).finished and time.monotonic() < deadline:
             time.sleep(1)
