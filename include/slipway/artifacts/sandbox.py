@@ -195,8 +195,9 @@ class _Process:
         self._told += chunk
         if chunk:
             return True
-        if "layers" not in self._all_told():
-            refused = self._all_told().get("refused", "the process died before it could say why")
+        told = self._all_told()
+        if "refused" in told or "layers" not in told:
+            refused = told.get("refused", "the process died before it could say why")
             raise SandboxError(
                 f"The model's code cannot be isolated on this worker, so it is not run: {refused}. "
                 "The worker needs Linux with seccomp, or the right to make network namespaces."

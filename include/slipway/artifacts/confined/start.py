@@ -71,11 +71,10 @@ def _become(settings: dict[str, Any]) -> None:
     try:
         os.close(settings["lifeline"])
         _tell(status, {"layers": confine(settings)})
-        os.close(status)
+        os.set_inheritable(status, False)
         os.execve(settings["command"][0], settings["command"], settings["environment"])
     except OSError as error:
-        with suppress(OSError):
-            _tell(status, {"refused": f"{error.strerror} ({settings['command'][0]})"})
+        _tell(status, {"refused": f"{error.strerror} ({settings['command'][0]})"})
     os._exit(1)
 
 
