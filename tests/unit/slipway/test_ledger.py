@@ -84,6 +84,16 @@ def test_reading_is_newest_first_and_limits_without_losing_the_newest(
     assert [record.detail["number"] for record in ledger.read("flights", limit=limit)] == everything[:limit]
 
 
+def test_a_limit_reads_only_what_it_needs(memory_s3: Any) -> None:
+    ledger = Ledger(memory_s3, "bucket")
+    for number in range(20):
+        ledger.record("flights", f"run-{number}", "task", entry())
+        memory_s3.pass_time(seconds=1)
+    memory_s3.calls.clear()
+    assert len(ledger.read("flights", limit=2)) == 2
+    assert [operation for operation, _ in memory_s3.calls].count("get") == 2
+
+
 def test_more_than_ten_entries_keep_their_order(memory_s3: Any) -> None:
     ledger = Ledger(memory_s3, "bucket", now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     for number in range(12):
