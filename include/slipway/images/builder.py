@@ -32,7 +32,7 @@ from slipway.images.serving_app import build_app, serving_app_digest
 from slipway.images.wheel_group import group_pins, parse_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from slipway.artifacts.lock import DependencyLock
     from slipway.images.layer import Layer, LocalLayer
@@ -138,6 +138,16 @@ def _check(request: ImageRequest, base: BaseImage) -> None:
         raise ModelNotDeployableError(f"there is no model in {request.model_dir}")
 
 
+def _raise_together(errors: Sequence[BaseException | None]) -> None:
+    """Raise what went wrong; packages that cannot be installed are all named at once."""
+    failed = [error for error in errors if error]
+    locks = [str(error) for error in failed if isinstance(error, DependencyLockError)]
+    if len(locks) > 1:
+        raise DependencyLockError("\n".join(locks))
+    if failed:
+        raise failed[0]
+
+
 class _Build:
     """One run of `build_image`."""
 
@@ -212,6 +222,7 @@ class _Build:
             return found
         groups = [pool.submit(self._group_layer, group) for group in self._groups]
         bases = [pool.submit(self._copy_base_layer, layer) for layer in self._base.layers]
+        _raise_together([group.exception() for group in groups])
         for copied in bases:
             copied.result()
         return self._store.keep(self._stack_tag, [*self._base.layers, *(group.result() for group in groups)])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from slipway.artifacts.resolve import UV_PLATFORMS, uv_command, uv_environment
 from slipway.errors import DependencyLockError, RegistryUnavailableError
+from slipway.images.overlap import contested_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,45 +41,58 @@ def install_wheels(pins: Sequence[Pin], target: Path, python: str, platform: str
     """
     if platform not in UV_PLATFORMS:
         raise DependencyLockError(f"unknown image platform {platform!r}: expected one of {', '.join(UV_PLATFORMS)}")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".lock-") as folder:
-        lock = Path(folder) / "requirements.txt"
-        lock.write_text("".join(f"{pin.line()}\n" for pin in pins))
-        done = _run_uv(lock, target, python, UV_PLATFORMS[platform], seconds)
-    if done.returncode:
-        raise _failure(done.stderr, pins, python, platform)
+    _unpack(pins, target, python, platform, seconds)
+    for package, files in contested_files(target).items():
+        winner = [pin for pin in pins if pin.name == package]
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".winner-") as alone:
+            _unpack(winner, Path(alone) / "tree", python, platform, seconds)
+            for file in files:
+                (Path(alone) / "tree" / file).replace(target / file)
     _tidy(target)
 
 
+def _unpack(pins: Sequence[Pin], target: Path, python: str, platform: str, seconds: float) -> None:
+    done = _run_uv(pins, target, python, platform, seconds)
+    if done.returncode == 0:
+        return
+    said = _SECRET.sub("://***@", done.stderr).strip()[-3000:]
+    wheelless = _wheelless(done.stderr)
+    if not wheelless:
+        if _OFFLINE.search(said):
+            raise RegistryUnavailableError(f"the package index does not answer:\n{said}")
+        raise DependencyLockError(f"the locked packages ({len(pins)}) cannot be installed:\n{said}")
+    # uv names the first one only: ask about the others.
+    others = [pin for pin in pins if pin.name not in wheelless]
+    while more := _wheelless(_run_uv(others, target, python, platform, seconds, "--dry-run").stderr):
+        wheelless |= more
+        others = [pin for pin in others if pin.name not in more]
+    raise DependencyLockError(
+        f"no wheel for {platform}, Python {python}: {', '.join(sorted(wheelless))}. A release is never built from "
+        f"sources: choose versions that have wheels, or put built wheels into your index.\n{said}"
+    )
+
+
 def _run_uv(
-    lock: Path, target: Path, python: str, uv_platform: str, seconds: float
+    pins: Sequence[Pin], target: Path, python: str, platform: str, seconds: float, *options: str
 ) -> subprocess.CompletedProcess[str]:
     command = [
-        *(uv_command(), "pip", "install", "--quiet", "--color", "never", "--requirement", str(lock)),
+        *(uv_command(), "pip", "install", "--quiet", "--color", "never", "--requirement", "requirements.txt"),
         *("--target", str(target), "--python", sys.executable, "--python-version", python),
-        *("--python-platform", uv_platform, "--only-binary", ":all:", "--no-deps", "--require-hashes"),
-        *("--no-compile-bytecode", "--no-python-downloads"),
+        *("--python-platform", UV_PLATFORMS[platform], "--only-binary", ":all:", "--no-deps", "--require-hashes"),
+        *("--no-compile-bytecode", "--no-python-downloads", *options),
     ]
-    try:
-        return subprocess.run(
-            command, cwd=lock.parent, env=uv_environment(), capture_output=True, text=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RegistryUnavailableError(f"the locked packages were not there within {seconds:.0f} s") from error
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".lock-") as folder:
+        (Path(folder) / "requirements.txt").write_text("".join(f"{pin.line()}\n" for pin in pins))
+        try:
+            return subprocess.run(
+                command, cwd=folder, env=uv_environment(), capture_output=True, text=True, timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RegistryUnavailableError(f"the locked packages were not there within {seconds:.0f} s") from error
 
 
-def _failure(
-    output: str, pins: Sequence[Pin], python: str, platform: str
-) -> DependencyLockError | RegistryUnavailableError:
-    said = _SECRET.sub("://***@", output).strip()[-3000:]
-    named = {name for match in _NO_WHEEL.finditer(said) for name in match.groups() if name}
-    if named:
-        return DependencyLockError(
-            f"no wheel for {platform}, Python {python}: {', '.join(sorted(named))}. A release is never built from "
-            f"sources: choose versions that have wheels, or put built wheels into your index.\n{said}"
-        )
-    if _OFFLINE.search(said):
-        return RegistryUnavailableError(f"the package index does not answer:\n{said}")
-    return DependencyLockError(f"the locked packages ({len(pins)}) cannot be installed:\n{said}")
+def _wheelless(output: str) -> set[str]:
+    return {name for match in _NO_WHEEL.finditer(output) for name in match.groups() if name}
 
 
 def _tidy(target: Path) -> None:

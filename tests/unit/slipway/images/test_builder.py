@@ -341,3 +341,17 @@ def test_nothing_is_left_behind_in_the_cache_but_layers(
 ) -> None:
     build_image(request_for(), registry.client(), cache_dir=tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["layers"]
+
+
+def test_packages_without_wheels_are_named_across_layers(
+    registry: Registry, request_for: Callable[..., ImageRequest], make_lock: Callable[..., Any], tmp_path: Path
+) -> None:
+    lines = []
+    for name in ("scipy", "pandas"):
+        (tmp_path / "index" / f"{name}-1.0.tar.gz").write_bytes(b"never opened")
+        lines.append(f"{name}==1.0 --hash=sha256:{'0' * 64}")
+    request = request_for(lock=make_lock(*lines, python=HERE))
+    with pytest.raises(DependencyLockError, match=r"(?s)3\.\d+: pandas\..*3\.\d+: scipy\."):
+        build_image(request, registry.client(), cache_dir=tmp_path / "cache")
+    assert registry.bytes_received() < 10_000
+    assert find_image(registry.client(), REPOSITORY, request.tag) is None

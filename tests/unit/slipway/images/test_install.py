@@ -73,3 +73,20 @@ def test_an_index_that_is_down_is_a_passing_failure(
     with pytest.raises(RegistryUnavailableError, match="index does not answer") as raised:
         install(line, tmp_path / "tree")
     assert "secret" not in str(raised.value)
+
+
+def test_of_packages_with_the_same_file_the_last_by_name_wins(make_wheel: Maker, tmp_path: Path) -> None:
+    shared = "tests/__init__.py"
+    lines = "\n".join(make_wheel(name, files={shared: f"{name}\n"}) for name in ("zeta-x", "alpha", "mid"))
+    for attempt in range(4):
+        files = install(lines, tmp_path / str(attempt) / "tree")
+        assert files[shared] == b"zeta-x\n"
+
+
+def test_every_package_without_a_wheel_is_named(make_wheel: Maker, tmp_path: Path) -> None:
+    lines = [make_wheel("alpha")]
+    for name in ("one-source", "two-source"):
+        (tmp_path / "index" / f"{name.replace('-', '_')}-1.0.tar.gz").write_bytes(b"never opened")
+        lines.append(f"{name}==1.0 --hash=sha256:{'0' * 64}")
+    with pytest.raises(DependencyLockError, match=r"no wheel for .*: one-source, two-source\."):
+        install("\n".join(lines), tmp_path / "tree")
