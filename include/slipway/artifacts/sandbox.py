@@ -1,8 +1,8 @@
 """Run a model's own code apart: in a process of the locked environment, without network, credentials or other files.
 
 The wall is put up by ``confined.start`` before any package of the environment is imported. On Linux it is a seccomp
-filter (no sockets) plus, where the machine permits, a network namespace and Landlock (only the listed folders). Where
-neither of the first two can be had, nothing is run. macOS has none of them: there only the limits and the clean
+filter (no sockets, no way out of the process group), without which nothing is run, and, where the machine permits, a
+network namespace and Landlock (only the listed folders). macOS has none of them: there only the limits and the clean
 environment hold.
 """
 
@@ -200,7 +200,7 @@ class _Process:
             refused = told.get("refused", "the process died before it could say why")
             raise SandboxError(
                 f"The model's code cannot be isolated on this worker, so it is not run: {refused}. "
-                "The worker needs Linux with seccomp, or the right to make network namespaces."
+                "The worker needs a Linux on x86_64 or aarch64 whose container runtime permits seccomp filters."
             )
         return False
 

@@ -104,10 +104,11 @@ def install() -> None:
     if machine is None:
         raise OSError(errno.ENOSYS, f"no filter is known for machine {platform.machine()!r}")
     program = build_filter(machine)
-    buffer = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("@HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
+    # Both buffers have to live until the kernel has read them.
+    instructions = ctypes.create_string_buffer(program, len(program))
+    header = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions)))
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.cast(ctypes.create_string_buffer(header), ctypes.c_void_p).value or 0)
+    _prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(header))
 
 
 def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

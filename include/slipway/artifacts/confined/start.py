@@ -57,12 +57,9 @@ def confine(settings: dict[str, Any]) -> list[str]:
         layers.append("landlock")
     try:
         seccomp.install()
-        layers.append("seccomp")
     except OSError as error:
-        if "namespace" not in layers:
-            reason = f"neither a seccomp filter ({error}) nor a network namespace is permitted"
-            raise OSError(error.errno, reason) from None
-    return layers
+        raise OSError(error.errno, f"no seccomp filter can be installed: {error.strerror}") from None
+    return [*layers, "seccomp"]
 
 
 def _become(settings: dict[str, Any]) -> None:
@@ -74,7 +71,7 @@ def _become(settings: dict[str, Any]) -> None:
         os.set_inheritable(status, False)
         os.execve(settings["command"][0], settings["command"], settings["environment"])
     except OSError as error:
-        _tell(status, {"refused": f"{error.strerror} ({settings['command'][0]})"})
+        _tell(status, {"refused": f"{error.strerror} (before {settings['command'][0]})"})
     os._exit(1)
 
 
