@@ -13,7 +13,7 @@
     │   ├── UnsafePathError            a path would leave its folder
     │   ├── DependencyLockError        the requirements cannot be resolved
     │   ├── BaseImageError             the base image does not fit the model
-    │   ├── RegistryRefusedError       the image registry refuses a request: unknown repository, tag that must not change
+    │   ├── RegistryRefusedError       the image registry refuses: unknown repository, immutable tag
     │   ├── AccessDeniedError          credentials expired, missing or without the right
     │   ├── EndpointFailedError        the endpoint did not become healthy
     │   ├── EndpointRolledBackError    SageMaker went back to the old config by itself
@@ -102,7 +102,7 @@ class BaseImageError(PermanentError):
 
 
 class RegistryRefusedError(PermanentError):
-    """The image registry understood a request and refuses it, as for an unknown repository or a tag that must not change."""
+    """The image registry refuses what it understood, such as an unknown repository or an immutable tag."""
 
 
 class AccessDeniedError(PermanentError):

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from slipway.canary.plan import CanaryPlan
 from slipway.errors import LeaseHeldError, PermanentError, StateConflictError, StorageUnavailableError
-from slipway.lease import Lease, grant, require
+from slipway.lease import Lease
 from slipway.state import (
     Approval,
     EndpointState,
@@ -338,17 +338,3 @@ def test_a_lease_taken_over_is_told_even_when_the_answer_is_lost(memory_s3: Any)
     granted = leases.take_lease("flights-prod", "next", purpose="x", seconds=10)
     assert granted.taken_from is not None
     assert granted.taken_from.holder == "lost"
-
-
-def test_messages_say_who_until_when_and_what_for() -> None:
-    held = Lease(
-        holder="flights.promote/r1", purpose="canary of abc", taken_at=NOW, expires_at=NOW + timedelta(hours=1)
-    )
-    with pytest.raises(
-        LeaseHeldError, match=r"flights.promote/r1 may change .* until 2026-01-01 01:00:00 UTC \(canary of abc\)"
-    ):
-        grant(held, holder="flights.promote/r2", purpose="x", now=NOW, seconds=10)
-    with pytest.raises(LeaseHeldError, match=r"r2 lost the lease .* to flights.promote/r1"):
-        require(held, "r2")
-    with pytest.raises(LeaseHeldError, match="given back"):
-        require(None, "r2")

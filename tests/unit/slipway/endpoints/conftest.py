@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from botocore.model import Shape
 from botocore.validate import ParamValidator
 
-from slipway.endpoints.requests import Account
+from slipway.endpoints.requests import Account, WantedEndpoint, wanted_endpoint
 from slipway.platform import Platform
 from slipway.release import Release, ReleaseInputs, release_id
 from slipway.spec import ServiceSpec
@@ -68,6 +68,18 @@ def make_release() -> Callable[..., Release]:
         return Release.model_validate({**fields, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def wanted_of(
+    make_spec: Callable[..., ServiceSpec], make_release: Callable[..., Release], platform: Platform, account: Account
+) -> Callable[..., WantedEndpoint]:
+    """The dev endpoint of a release; the seed names the release."""
+
+    def build(seed: str = "a", **sections: Any) -> WantedEndpoint:
+        return wanted_endpoint(make_spec(**sections), "dev", make_release(seed), platform, account)
+
+    return build
 
 
 def _violations(shape: Shape, value: Any, path: str) -> list[str]:

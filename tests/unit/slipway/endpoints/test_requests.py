@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import string
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.endpoints.names import MAX_LENGTH, config_name, model_name
 from slipway.endpoints.requests import (
     Account,
     capture_uri,
@@ -160,29 +158,11 @@ def test_names_follow_from_content_alone(make_spec: Any, make_release: Any, plat
     assert retagged.models[0]["ModelName"] == one.models[0]["ModelName"]
 
 
-def test_only_content_makes_a_name() -> None:
-    for extra in ({"Tags": [{"Key": "a", "Value": "b"}]}, {"EndpointConfigName": "x", "ModelName": "y"}):
-        assert config_name("s", "dev", {"KmsKeyId": "k", **extra}) == config_name("s", "dev", {"KmsKeyId": "k"})
-        assert model_name("s", "dev", "r", {"Image": "i", **extra}) == model_name("s", "dev", "r", {"Image": "i"})
-
-
 def test_the_constraint_checker_of_these_tests_does_find_violations(assert_valid: Any) -> None:
     variant = {"VariantName": "a", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     for broken in ({"InstanceType": "ml.x9.large"}, {"VariantName": "a_b"}, {"VariantName": "a" * 64}, {"Weight": 1}):
         with pytest.raises(AssertionError):
             assert_valid("CreateEndpointConfig", {"EndpointConfigName": "c", "ProductionVariants": [variant | broken]})
-
-
-names = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=32)
-requests = st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=8), max_size=4)
-
-
-@given(service=names, stage=st.sampled_from(["dev", "prod"]), request_=requests)
-def test_names_fit_sagemaker(service: str, stage: str, request_: dict[str, Any]) -> None:
-    for name in (config_name(service, stage, request_), model_name(service, stage, "0123456789ab", request_)):
-        assert len(name) <= MAX_LENGTH
-        assert name.startswith(f"{service}-{stage}-")
-        assert name == name.strip("-")
 
 
 @settings(max_examples=50)

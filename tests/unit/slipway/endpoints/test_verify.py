@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from slipway import errors
 from slipway.artifacts.golden import GoldenRows
 from slipway.endpoints.comparison import Answer
-from slipway.endpoints.report import ReleaseFacts, VerificationReport, VerificationStore
+from slipway.endpoints.report import VerificationReport
 from slipway.endpoints.verify import measure_latency, percentile, run_verification, single_rows
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -201,79 +200,3 @@ def test_single_rows_keep_everything_but_the_other_rows() -> None:
     ]
     assert single_rows({"inputs": [[1, 2], [3, 4]]}) == [{"inputs": [[1, 2]]}, {"inputs": [[3, 4]]}]
     assert single_rows({"inputs": {"x": [1]}}) == [{"inputs": {"x": [1]}}]
-
-
-FACTS = ReleaseFacts(
-    service="flights",
-    stage="dev",
-    release_id="0123456789ab",
-    model="flights-delay",
-    version=3,
-    image_uri="repo@sha256:abc",
-    metrics={"auc": 0.8125, "new": 1.0},
-    champion_version=2,
-    champion_metrics={"auc": 0.8, "old": 2.0},
-)
-
-
-def test_the_approver_sees_release_metrics_change_and_verdict() -> None:
-    text = verify(Runtime()).markdown(FACTS)
-    assert text.startswith("**Verification of flights-dev passed** (2026-03-01 12:00 UTC)\n")
-    assert "| Version | 3 | 2 |" in text
-    assert "| auc | 0.8125 (+0.0125) | 0.8 |" in text
-    assert "| new | 1 |  |" in text
-    assert "| old |  | 2 |" in text
-    assert "| Answers to JSON equal the original model's | 5 rows, 0 mismatches | ✓ |" in text
-    assert "| An unknown content type is refused | status 415 | ✓ |" in text
-
-
-def test_a_first_release_says_that_there_is_no_champion() -> None:
-    facts = FACTS.model_copy(update={"champion_version": None, "champion_metrics": {}})
-    assert "| Champion (none yet) |" in verify(Runtime()).markdown(facts)
-
-
-def test_a_failed_report_shows_the_first_mismatches() -> None:
-    text = verify(Runtime(lambda value: value + 1)).markdown()
-    assert "**Verification of flights-dev FAILED**" in text
-    assert "| JSON | 0 |  | 0.0 | 1.0 |" in text
-    assert "5 rows, 5 mismatches | ✗ |" in text
-
-
-@given(name=st.text(min_size=1, max_size=30), value=st.floats(allow_nan=False))
-def test_names_from_models_cannot_break_the_table(name: str, value: float) -> None:
-    facts = FACTS.model_copy(update={"metrics": {name: value}, "champion_metrics": {}})
-    rows = [line for line in verify_once().markdown(facts).splitlines() if line.startswith("|")]
-    assert len(rows) == (2 + 4 + 1) + (2 + 5)  # heading, model … image, the metric; heading, checks
-    for row in rows:
-        assert re.sub(r"\\.", "", row).count("|") == 4
-        assert not re.search(r"[<>`\[\]]", re.sub(r"\\.", "", row))
-
-
-_ONCE: list[VerificationReport] = []
-
-
-def verify_once() -> VerificationReport:
-    if not _ONCE:
-        _ONCE.append(verify(Runtime()))
-    return _ONCE[0]
-
-
-def test_a_report_stays_small_whatever_the_model_says() -> None:
-    runtime = Runtime(lambda value: {"x" * 5000: "y" * 5000})
-    facts = FACTS.model_copy(update={"metrics": {f"m{number}" * 100: 1.0 for number in range(500)}})
-    report = verify(runtime)
-    assert len(report.markdown(facts).encode()) < 16_000
-    assert len(report.model_dump_json()) < 200_000
-
-
-def test_reports_are_kept_once_per_verdict(memory_s3: Any) -> None:
-    store = VerificationStore(memory_s3, "bucket")
-    assert store.read("flights", "0123456789ab", "dev") is None
-    good, again, bad = verify(Runtime()), verify(Runtime()), verify(Runtime(lambda value: value + 1))
-    assert store.write(good, "flights", "0123456789ab", "dev")
-    assert not store.write(again, "flights", "0123456789ab", "dev")
-    assert store.read("flights", "0123456789ab", "dev") == good
-    assert store.write(bad, "flights", "0123456789ab", "dev")
-    assert store.read("flights", "0123456789ab", "dev") == bad
-    assert list(memory_s3.objects) == ["releases/flights/0123456789ab/verify/dev.json"]
-    assert len(memory_s3.writes()) == 2
