@@ -189,6 +189,17 @@ class SageMakerDeployOperator(StageOperator):
             since=datetime.now(UTC),
             run_id=run.run_id,
         )
+        state, _ = self.bucket.states.read(self.wanted.name)
+        if state and _serves(state, serving):
+            return
+        self.bucket.note(
+            self.spec.name,
+            run,
+            "launched",
+            f"release {self.release.id}",
+            endpoint=self.wanted.name,
+            config_name=serving.config_name,
+        )
         self.bucket.states.update(self.wanted.name, lambda state: _now_serving(state, serving))
 
     def _note(self, run: TaskRun, action: LaunchAction) -> None:
@@ -215,9 +226,13 @@ class SageMakerDeployOperator(StageOperator):
         )
 
 
+def _serves(state: EndpointState, serving: Serving) -> bool:
+    now = state.champion
+    return now is not None and (now.release_id, now.config_name) == (serving.release_id, serving.config_name)
+
+
 def _now_serving(state: EndpointState, serving: Serving) -> EndpointState:
     """Note a release as having all traffic, unless it is noted so already."""
-    now = state.champion
-    if now and (now.release_id, now.config_name) == (serving.release_id, serving.config_name):
+    if _serves(state, serving):
         return state
-    return state.model_copy(update={"champion": serving, "previous": now})
+    return state.model_copy(update={"champion": serving, "previous": state.champion})

@@ -1,0 +1,130 @@
+"""A step's watch, made anew wherever it runs: in a worker that waits, or in the triggerer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from slipway.canary.evaluation import FULL_WEIGHT_PCT, StepRules
+from slipway.canary.judge import JudgePolicy
+from slipway.canary.metric_source import CloudWatchMetricSource, MetricSource, ReferenceMetricSource
+from slipway.canary.watch import StepWatch, WatchedStep
+from slipway.canary.window import MetricWindow
+from slipway.endpoints.outcome import endpoint_outcome
+from slipway.endpoints.resource import describe
+from slipway.endpoints.traffic import weights_of
+from slipway.errors import EndpointBusyError, EndpointMissingError
+from slipway_airflow.hooks.artifact_bucket import ArtifactBucket
+from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
+
+if TYPE_CHECKING:
+    from slipway.canary.step import OnInconclusive
+
+
+@dataclass(frozen=True)
+class WatchRequest:
+    """Everything a watch needs, as plain values: it travels to the triggerer.
+
+    :param step: The step, see :class:`slipway.canary.watch.WatchedStep`.
+    :param rules: The rules, see :class:`slipway.canary.evaluation.StepRules`.
+    :param bucket: Name of the artifact bucket.
+    :param config_name: The endpoint config of the canary.
+    :param weights: The weights in force.
+    :param challenger: The challenger's variant.
+    :param champion: The champion's variant.
+    :param latency_slo_ms: What counts as slow.
+    :param reference: Start (ISO), period in seconds and number of the periods in which the champion last had traffic;
+        for the bake at 100 %.
+    """
+
+    step: dict[str, Any]
+    rules: dict[str, Any]
+    bucket: str
+    config_name: str
+    weights: dict[str, float]
+    challenger: str
+    champion: str
+    latency_slo_ms: float
+    reference: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the request as a dict of plain values."""
+        return asdict(self)
+
+
+def open_watch(request: WatchRequest, hook: SlipwayAwsHook, bucket_hook: SlipwayAwsHook) -> StepWatch:
+    """Make the watch of a request.
+
+    :param request: What to watch.
+    :param hook: The connection of the endpoint's account.
+    :param bucket_hook: The connection of the artifact bucket.
+    """
+    step = WatchedStep(**request.step)
+    bucket = ArtifactBucket(bucket_hook, request.bucket)
+    return StepWatch(
+        step,
+        _rules(request.rules),
+        _source(request, hook, step.endpoint),
+        states=bucket.states,
+        ledger=bucket.ledger,
+        check_endpoint=_check(request, hook, step.endpoint),
+        now=lambda: datetime.now(UTC),
+    )
+
+
+def rules_to_dict(rules: StepRules) -> dict[str, Any]:
+    """Return rules as plain values."""
+    return asdict(rules)
+
+
+def window_to_dict(window: MetricWindow) -> dict[str, Any]:
+    """Return a window as plain values."""
+    return {**asdict(window), "start": window.start.isoformat()}
+
+
+def _rules(values: dict[str, Any]) -> StepRules:
+    policies = {name: JudgePolicy(**policy) for name, policy in values["policies"].items()}
+    on_inconclusive: OnInconclusive = values["on_inconclusive"]
+    return StepRules(**{**values, "policies": policies, "on_inconclusive": on_inconclusive})
+
+
+def _source(request: WatchRequest, hook: SlipwayAwsHook, endpoint: str) -> MetricSource:
+    source = CloudWatchMetricSource(
+        hook.client("cloudwatch"),
+        endpoint=endpoint,
+        challenger=request.challenger,
+        champion=request.champion,
+        latency_slo_ms=request.latency_slo_ms,
+    )
+    if request.reference is None:
+        return source
+    reference = request.reference
+    window = MetricWindow(**{**reference, "start": datetime.fromisoformat(reference["start"])})
+    return ReferenceMetricSource(source, window)
+
+
+def _check(request: WatchRequest, hook: SlipwayAwsHook, endpoint: str) -> Callable[[], None]:
+    """Return the check that nobody else changed what the canary compares."""
+
+    def check() -> None:
+        found = describe(hook.client("sagemaker"), "endpoint", endpoint)
+        if found is None:
+            raise EndpointMissingError(f"{endpoint} was deleted in the middle of its canary.")
+        endpoint_outcome(found, request.config_name).raise_if_failed()
+        present = weights_of(found)
+        if set(present) != set(request.weights) or any(
+            abs(present[name] - weight) > 1e-6 for name, weight in request.weights.items()
+        ):
+            raise EndpointBusyError(
+                f"{endpoint} has the weights {present}, the canary set {request.weights}: somebody else changed them "
+                "in the middle of the canary, so its arms cannot be compared."
+            )
+
+    return check
+
+
+def is_bake(weight_pct: float) -> bool:
+    """Tell whether a weight is the bake after the last step."""
+    return weight_pct >= FULL_WEIGHT_PCT
