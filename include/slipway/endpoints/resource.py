@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from botocore.exceptions import ClientError
 
 from slipway.aws_errors import aws_call, error_code, error_message
-from slipway.endpoints.drift import require_same
+from slipway.endpoints.difference import require_same
 from slipway.endpoints.outcome import Description
 from slipway.endpoints.requests import Request, tag_list
 from slipway.errors import AwsUnavailableError, EndpointBusyError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.endpoints.drift import differences, require_same
+from slipway.endpoints.difference import differences, require_same
 from slipway.endpoints.requests import wanted_endpoint
 from slipway.errors import ResourceConflictError
 
