@@ -1,8 +1,8 @@
 """What AWS returns against what was asked for, with AWS's own additions taken away. Pure.
 
 A description is never the request: SageMaker adds names, times, ARNs and defaults, and returns lists in an order of its
-own. What is left after that is a real difference: a resource under our name that is not ours, or a field that AWS did not
-keep.
+own. What is left after that is a real difference: a resource under our name that is not ours, or a field that AWS did
+not keep.
 """
 
 from __future__ import annotations
