@@ -19,7 +19,7 @@ from isal import isal_zlib
 
 from slipway.errors import UnsafePathError
 from slipway.images.layer import Layer, LocalLayer
-from slipway.images.progress import Progress, silent
+from slipway.images.progress import byte_counter, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,12 +108,13 @@ def write_layer(
 
 def _counter(source: Path, item: str, on_progress: OnProgress) -> Callable[[int], None]:
     total = sum(path.lstat().st_size for path in _walk(source) if path.is_file() and not path.is_symlink())
+    tell = byte_counter("compress", item, total, on_progress)
     done = 0
 
     def count(written: int) -> None:
         nonlocal done
         done += written
-        on_progress(Progress("compress", item, min(done, total), total))
+        tell(min(done, total))
 
     return count
 

@@ -21,7 +21,21 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+OnBytes = Callable[[int], None]
 
 
 def silent(_: Progress) -> None:
     """Take a progress report and say nothing."""
+
+
+def byte_counter(step: str, item: str, total: int, on_progress: OnProgress) -> OnBytes:
+    """Return what takes the bytes done so far and tells of them, each number once."""
+    told = -1
+
+    def count(done: int) -> None:
+        nonlocal told
+        if done != told:
+            told = done
+            on_progress(Progress(step, item, done, total))
+
+    return count

@@ -7,12 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from slipway.images.progress import Progress
+from slipway.images.progress import byte_counter
 from slipway.images.registry import PutOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from slipway.images.base import BlobSource
     from slipway.images.layer import Layer, LocalLayer
     from slipway.images.manifest import Image
@@ -24,7 +22,11 @@ def push_layer(registry: RegistryClient, repository: str, local: LocalLayer, on_
     """Send a layer that lies on this machine, unless the repository has it."""
     layer = local.layer
     return registry.put_blob(
-        repository, layer.digest, layer.size, lambda: local.path.open("rb"), on_bytes=_teller(layer, on_progress)
+        repository,
+        layer.digest,
+        layer.size,
+        lambda: local.path.open("rb"),
+        on_bytes=byte_counter("push", layer.digest, layer.size, on_progress),
     )
 
 
@@ -61,9 +63,5 @@ def copy_layer(
             layer.size,
             open_body,
             mount_from=source.repository if same and source.repository != repository else None,
-            on_bytes=_teller(layer, on_progress),
+            on_bytes=byte_counter("push", layer.digest, layer.size, on_progress),
         )
-
-
-def _teller(layer: Layer, on_progress: OnProgress) -> Callable[[int], None]:
-    return lambda sent: on_progress(Progress("push", layer.digest, sent, layer.size))
