@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway.errors import BaseImageError, DependencyLockError, ModelNotDeployableError
+from slipway.errors import BaseImageError, DependencyLockError, ModelNotDeployableError, RegistryRefusedError
 from slipway.images.archive import write_layer
 from slipway.images.base import BaseImage, check_python, resolve_base
 from slipway.images.dependency import build_group, stack_tag
@@ -188,7 +188,15 @@ class _Build:
             push_layer(self._registry, request.repository, model, self._on_progress)
             image = self._assemble((*stack, app.result(), model.layer))
         push_config(self._registry, request.repository, image)
-        self._registry.put_manifest(request.repository, request.tag, image.manifest)
+        try:
+            self._registry.put_manifest(request.repository, request.tag, image.manifest)
+        except RegistryRefusedError as error:
+            if stored is None:
+                raise
+            raise RegistryRefusedError(
+                f"{request.repository}:{request.tag} holds {stored.digest}, made from other inputs, and may not be "
+                f"replaced by {image.digest}: give the new image a tag of its own. {error}"
+            ) from error
         return image, False
 
     def _pack_model(self) -> LocalLayer:

@@ -48,7 +48,7 @@ def copy_layer(
         folder: for the file on its way.
         on_progress: told the bytes sent.
     """
-    same = source.registry is registry
+    same = source.registry.host == registry.host
     with tempfile.TemporaryDirectory(dir=folder, prefix=".copy-") as work:
         path = Path(work) / "blob"
 
