@@ -31,6 +31,8 @@ def to_json(profile: Profile) -> dict[str, Any]:
         "rows": profile.rows,
         "first": profile.first.isoformat() if profile.first else None,
         "last": profile.last.isoformat() if profile.last else None,
+        "rejected": dict(profile.rejected),
+        "unknown_columns": dict(profile.unknown_columns),
         "columns": {name: _column_to_json(column) for name, column in profile.columns.items()},
     }
 
@@ -60,6 +62,8 @@ def from_json(document: Mapping[str, Any]) -> Profile:
             columns={name: _column_from_json(column) for name, column in document["columns"].items()},
             first=_moment(document["first"]),
             last=_moment(document["last"]),
+            rejected=_counts(document["rejected"]),
+            unknown_columns=_counts(document["unknown_columns"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInputError(f"The profile is damaged: {type(error).__name__}: {error}.") from None
@@ -130,7 +134,7 @@ def _column_from_json(column: Mapping[str, Any]) -> ColumnProfile:
     if column["kind"] == "categorical":
         return CategoryProfile(
             counts=counts,
-            new={str(value): int(count) for value, count in column["new"].items()},
+            new=_counts(column["new"]),
             new_unnamed=int(column["new_unnamed"]),
             missing=int(column["missing"]),
             mismatched=int(column["mismatched"]),
@@ -149,6 +153,10 @@ def _column_from_json(column: Mapping[str, Any]) -> ColumnProfile:
         infinite=int(column["infinite"]),
         mismatched=int(column["mismatched"]),
     )
+
+
+def _counts(document: Mapping[str, Any]) -> dict[str, int]:
+    return {str(value): int(count) for value, count in document.items()}
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -21,6 +21,8 @@ from slipway.errors import InvalidInputError
 
 #: New categories that are kept by name.
 NEW_CATEGORIES = 200
+#: The reason under which calls are counted that the endpoint answered with an error.
+ERROR_ANSWER = "error_answer"
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,7 @@ class CategoryProfile:
 
     def merge(self, other: CategoryProfile) -> CategoryProfile:
         """The profile of both sets of rows together."""
-        together = dict(self.new)
-        for value, count in other.new.items():
-            together[value] = together.get(value, 0) + count
-        kept, dropped = keep_smallest_hashes(together)
+        kept, dropped = keep_smallest_hashes(_added(self.new, other.new))
         return CategoryProfile(
             counts=self.counts + other.counts,
             new=kept,
@@ -96,6 +95,15 @@ class Profile:
     columns: Mapping[str, ColumnProfile]
     first: datetime | None = None
     last: datetime | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Captured calls that could not be read, by reason."""
+    unknown_columns: Mapping[str, int] = field(default_factory=dict)
+    """Rows that brought a column which the model does not take, by column."""
+
+    @property
+    def unreadable(self) -> int:
+        """Captured calls that could not be read, whatever the reason (answers that are errors are no fault of them)."""
+        return sum(count for reason, count in self.rejected.items() if reason != ERROR_ANSWER)
 
     def merge(self, other: Profile) -> Profile:
         """The profile of both sets of rows together.
@@ -120,6 +128,8 @@ class Profile:
             columns={name: _merge_columns(column, other.columns[name]) for name, column in self.columns.items()},
             first=min((at for at in (self.first, other.first) if at is not None), default=None),
             last=max((at for at in (self.last, other.last) if at is not None), default=None),
+            rejected=_added(self.rejected, other.rejected),
+            unknown_columns=keep_smallest_hashes(_added(self.unknown_columns, other.unknown_columns))[0],
         )
 
 
@@ -137,6 +147,13 @@ def keep_smallest_hashes(counts: Mapping[str, int]) -> tuple[dict[str, int], int
     kept = sorted(counts, key=_hash)[:NEW_CATEGORIES]
     named = {value: counts[value] for value in sorted(kept)}
     return named, sum(counts.values()) - sum(named.values())
+
+
+def _added(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
+    together = dict(left)
+    for value, count in right.items():
+        together[value] = together.get(value, 0) + count
+    return together
 
 
 def _hash(value: str) -> tuple[bytes, str]:

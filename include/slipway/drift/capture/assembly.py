@@ -1,0 +1,163 @@
+"""From rows of one form to an Arrow batch with the model's schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from slipway.drift.schema import PREDICTION, Column, ModelSchema, arrow_type, prediction_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: What stands for "no value" in CSV, as in pandas.
+_CSV_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A", "n/a")
+
+
+def input_arrays(
+    schema: ModelSchema, columns: tuple[str, ...] | None, rows: Sequence[Sequence[Any]], *, text: bool
+) -> dict[str, pa.Array]:
+    """Return an array for each watched column of the rows.
+
+    Args:
+        schema: The model's.
+        columns: The rows' columns; None when they come in the model's order.
+        rows: The values.
+        text: Whether all values are text.
+
+    Returns:
+        Arrays by column, in the model's order; columns that no row brings are left out (they count as missing).
+        A column with values of another type than the model's comes as text, so that a profile can count them.
+    """
+    names = columns if columns is not None else tuple(column.name for column in schema.inputs)
+    values = dict(zip(names, zip(*rows, strict=True), strict=False))
+    found = {}
+    for column in schema.inputs:
+        if column.name in values:
+            cells = values[column.name]
+            found[column.name] = from_text(cells, column) if text else from_values(cells, column)
+    return found
+
+
+def answer_arrays(schema: ModelSchema, answers: Sequence[Any]) -> dict[str, pa.Array]:
+    """Return an array for each prediction column; None among the answers is a missing one.
+
+    Args:
+        schema: The model's; without outputs in it the first answer says how many columns there are.
+        answers: One for each row: a value, a list of values, or an object.
+    """
+    first = next((answer for answer in answers if answer is not None), None)
+    if first is None:
+        return {}
+    outputs = schema.outputs or _outputs_like(first, schema)
+    if isinstance(first, dict):
+        keys = [column.name.removeprefix(f"{PREDICTION}[").removesuffix("]") for column in outputs]
+        if len(outputs) == 1 and keys[0] not in first:
+            keys = list(first)[:1] or keys
+        cells = [[_of_object(answer, key) for answer in answers] for key in keys]
+    else:
+        cells = [[_of_list(answer, index) for answer in answers] for index in range(len(outputs))]
+    return {column.name: from_values(each, column) for column, each in zip(outputs, cells, strict=True)}
+
+
+def from_values(values: Sequence[Any], column: Column) -> pa.Array:
+    """Return JSON values as an array of the column's type, of doubles, or of text: the first that holds them all."""
+    import pyarrow as pa
+
+    wanted = arrow_type(column)
+    if column.kind == "datetime":
+        return _as_times(values)
+    try:
+        # Asked for whole numbers Arrow would cut the fractions off: it has to find out itself what they are.
+        found = pa.array(values) if column.kind in {"long", "integer"} else pa.array(values, wanted)
+        if pa.types.is_floating(found.type) or found.type == wanted:
+            return found
+        return found.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError):
+        return _mixed(values, column)
+
+
+def _mixed(values: Sequence[Any], column: Column) -> pa.Array:
+    import pyarrow as pa
+
+    if column.numeric and all(isinstance(value, int | float | None) for value in values):
+        try:
+            return pa.array([None if value is None else float(value) for value in values], pa.float64())
+        except OverflowError:
+            pass
+    return pa.array([_text(value) for value in values], pa.string())
+
+
+def from_text(values: Sequence[str], column: Column) -> pa.Array:
+    """Return CSV values as an array of the column's type, of doubles, or of text: the first that holds them all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = pa.array(values, pa.string())
+    missing = pc.is_in(texts, value_set=pa.array(_CSV_MISSING))
+    if pc.any(missing).as_py():
+        texts = pc.if_else(missing, pa.scalar(None, pa.string()), texts)
+    if column.kind == "datetime":
+        return _as_times(texts.to_pylist())
+    wanted = arrow_type(column)
+    for kind in (wanted, pa.float64()) if column.numeric else (wanted,):
+        try:
+            return pc.cast(texts, kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+    return texts
+
+
+def batch_of(arrays: dict[str, pa.Array]) -> pa.RecordBatch:
+    """Return arrays of one length as a batch."""
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_arrays(list(arrays.values()), list(arrays))
+
+
+def _as_times(values: Sequence[Any]) -> pa.Array:
+    """Times as ISO text, or as milliseconds since 1970 as pandas writes them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        if all(isinstance(value, int | None) for value in values):
+            return pc.cast(pa.array(values, pa.int64()), pa.timestamp("ms")).cast(pa.timestamp("us"))
+        texts = pa.array(
+            [value.removesuffix("Z") if isinstance(value, str) else value for value in values], pa.string()
+        )
+        return pc.cast(texts, pa.timestamp("us"))
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([_text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return repr(value) if isinstance(value, int | float) else json.dumps(value)
+
+
+def _of_list(answer: Any, index: int) -> Any:
+    if isinstance(answer, list | tuple):
+        return answer[index] if index < len(answer) else None
+    return answer if index == 0 else None
+
+
+def _of_object(answer: Any, key: str) -> Any:
+    return answer.get(key) if isinstance(answer, dict) else None
+
+
+def _outputs_like(answer: Any, schema: ModelSchema) -> tuple[Column, ...]:
+    taken = [column.name for column in schema.inputs]
+    if isinstance(answer, dict) and len(answer) > 1:
+        return tuple(Column(f"{PREDICTION}[{key}]", _kind(value)) for key, value in answer.items())
+    cells = list(answer.values()) if isinstance(answer, dict) else answer if isinstance(answer, list) else [answer]
+    names = prediction_names(len(cells), taken)
+    return tuple(Column(name, _kind(cell)) for name, cell in zip(names, cells, strict=True))
+
+
+def _kind(value: Any) -> Any:
+    return "string" if isinstance(value, str) else "boolean" if isinstance(value, bool) else "double"
