@@ -55,6 +55,18 @@ class Candidate:
         )
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A way to make a candidate."""
+
+    engine: str
+    make: Callable[[], Candidate]
+
+    def __call__(self) -> Candidate:
+        """Make it, or raise ``CannotCompileError``."""
+        return self.make()
+
+
 def _known_texts(steps: list[dict[str, Any]]) -> dict[str, list[str]]:
     known: dict[str, list[str]] = {}
     for step in steps:

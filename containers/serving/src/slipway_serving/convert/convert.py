@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway_serving.convert import sklearn_model
+from slipway_serving.convert import sklearn_model, spark_model
 from slipway_serving.convert.builder import CannotCompileError
 from slipway_serving.convert.parity import Parity, compare
 from slipway_serving.convert.signature import example_rows, read_input
@@ -75,7 +75,14 @@ def _try_candidates(model: Any, model_dir: Path, out_dir: Path, record: dict[str
     except CannotCompileError as error:
         record["tried"].append({"engine": "native", "reason": str(error)})
         return
-    candidates = sklearn_model.candidates(model, model_dir, layout)
+    candidates = [
+        *sklearn_model.candidates(model, model_dir, layout),
+        *spark_model.candidates(model, model_dir, layout),
+    ]
+    if not candidates:
+        record["tried"].append(
+            {"engine": "native", "reason": f"flavors {', '.join(model.flavors)} have no compiled form"}
+        )
     original = None
     for make in candidates:
         try:
@@ -102,7 +109,7 @@ def _prove(
     candidate.save(out_dir)
     compiled = build_engine({**candidate.document, "engine": candidate.engine}, out_dir, model_dir)
     probes = candidate.probes(layout, example_rows(model, model_dir, layout))
-    parity = compare(original, compiled, probes)
+    parity = compare(original, compiled, probes, alone=candidate.document.get("fallback") == "program")
     if parity.passed and candidate.inner is not None:
         candidate.inner(probes, parity)
     return parity

@@ -7,9 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway_serving.message import CSV, JSON, Request, RequestError
+from slipway_serving.message import CSV, JSON, Request, RequestError, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slipway_serving.convert.probes import Probes, Row
     from slipway_serving.engines import Engine
     from slipway_serving.engines.fast import FastEngine
@@ -58,7 +60,7 @@ class Parity:
             self.mismatch = f"expected {str(expected)[:200]}, found {str(found)[:200]} for {subject[:500]}"
 
 
-def compare(original: Engine, compiled: FastEngine, probes: Probes) -> Parity:
+def compare(original: Engine, compiled: FastEngine, probes: Probes, *, alone: bool = False) -> Parity:
     """Send the same requests to both engines.
 
     Parameters
@@ -69,19 +71,22 @@ def compare(original: Engine, compiled: FastEngine, probes: Probes) -> Parity:
         The candidate.
     probes
         Rows to send, as JSON and as CSV.
+    alone
+        The original will not be in the image: what the compiled model hands over is compared too.
     """
     parity = Parity()
+    answer = compiled.answer if alone else compiled.answer_covered
     for start in range(0, len(probes.ordinary), ROWS_AT_ONCE):
         rows = probes.ordinary[start : start + ROWS_AT_ONCE]
-        _compare_one(original, compiled, json_request(probes.names, rows), len(rows), parity)
+        _compare_one(original, answer, json_request(probes.names, rows), len(rows), parity)
     handed_over = parity.handed_over
     for row in [*probes.ordinary[:10], *probes.odd]:
         if parity.mismatch:
             return parity
-        _compare_one(original, compiled, json_request(probes.names, [row]), 1, parity)
+        _compare_one(original, answer, json_request(probes.names, [row]), 1, parity)
     csv_rows = [row for row in probes.ordinary if all(value is not None for value in row)]
     _compare_one(
-        original, compiled, csv_request(probes.names, csv_rows[:ROWS_AT_ONCE]), len(csv_rows[:ROWS_AT_ONCE]), parity
+        original, answer, csv_request(probes.names, csv_rows[:ROWS_AT_ONCE]), len(csv_rows[:ROWS_AT_ONCE]), parity
     )
     requests = math.ceil(len(probes.ordinary) / ROWS_AT_ONCE)
     if not parity.mismatch and handed_over > (1 - MIN_COVERED) * requests:
@@ -104,18 +109,20 @@ def _csv_word(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def _outcome(engine: Any, request: Request) -> Any:
+def _outcome(answer: Callable[[Request], Response | None], request: Request) -> Any:
     """Return predictions, a status code when refused, or ``None`` when handed over."""
     try:
-        response = engine(request)
+        response = answer(request)
     except RequestError as error:
         return error.status
     return None if response is None else json.loads(response.body)["predictions"]
 
 
-def _compare_one(original: Engine, compiled: FastEngine, request: Request, rows: int, parity: Parity) -> None:
+def _compare_one(
+    original: Engine, answer: Callable[[Request], Response | None], request: Request, rows: int, parity: Parity
+) -> None:
     expected = _outcome(original.answer, request)
-    found = _outcome(compiled.answer_covered, request)
+    found = _outcome(answer, request)
     subject = request.body.decode("utf-8", "replace")
     if found is None:
         parity.handed_over += 1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slipway_serving.convert.builder import Builder, CannotCompileError, Frame, Matrix
-from slipway_serving.convert.candidate import Candidate
+from slipway_serving.convert.candidate import Attempt, Candidate
 from slipway_serving.convert.signature import columns_of
 from slipway_serving.convert.sklearn_estimators import compile_estimator
 from slipway_serving.convert.sklearn_transformers import frame_of
@@ -16,25 +15,12 @@ from slipway_serving.forms.batch import Layout, columns_to_batch
 from slipway_serving.program.program import NUMBERS, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from slipway_serving.convert.parity import Parity
     from slipway_serving.convert.probes import Probes
 
 PREDICT_FUNCTIONS = {"predict", "predict_proba"}
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A way to make a candidate."""
-
-    engine: str
-    make: Callable[[], Candidate]
-
-    def __call__(self) -> Candidate:
-        """Make it, or raise ``CannotCompileError``."""
-        return self.make()
 
 
 def candidates(model: Any, model_dir: Path, layout: dict[str, Any]) -> list[Attempt]:

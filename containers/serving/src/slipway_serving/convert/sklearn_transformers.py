@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway_serving.convert.builder import Builder, CannotCompileError, Column, Frame, Matrix, Value
-from slipway_serving.program.operations import FUNCTION_NAMES
+from slipway_serving.program.operations.arithmetic import FUNCTION_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

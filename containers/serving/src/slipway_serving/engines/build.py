@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slipway_serving.engines.arrays import ArrayScorer
+from slipway_serving.engines.enforced import program_behind_mlflow
 from slipway_serving.engines.fast import FastEngine, Reader, Scorer
 from slipway_serving.engines.pyfunc import PyfuncEngine
 from slipway_serving.forms.batch import Batch, Layout
@@ -18,6 +20,7 @@ from slipway_serving.program.program import Program
 from slipway_serving.program.store import load_program
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from slipway_serving.engines import Engine
@@ -53,6 +56,7 @@ def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path) -> 
         The saved model, for what the program does not cover.
     """
     layout = record["input"]
+    make_fallback: Callable[[], Engine] = partial(PyfuncEngine, model_dir)
     readers: dict[str, Reader]
     if layout["kind"] == "tensor":
         names, numeric, texts = None, layout["width"], []
@@ -63,9 +67,11 @@ def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path) -> 
         readers = {JSON: JsonForms(columns), CSV: CsvForm(columns)}
     scorer: Scorer
     if record["engine"] == "native":
-        scorer = Program(load_program(program_dir))
+        scorer = program = Program(load_program(program_dir))
+        if record.get("fallback") == "program":
+            make_fallback = partial(program_behind_mlflow, program, layout["columns"], model_dir)
     else:
         scorer = ArrayScorer(record["model"], model_dir)
-    engine = FastEngine(record["engine"], scorer, readers, names, lambda: PyfuncEngine(model_dir))
+    engine = FastEngine(record["engine"], scorer, readers, names, make_fallback)
     engine.calibrate(Batch(1, np.zeros((1, numeric)), {name: [""] for name in texts}))
     return engine

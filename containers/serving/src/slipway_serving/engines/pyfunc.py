@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slipway_serving import jsonlines
 from slipway_serving.message import JSON, JSON_LINES, Request, RequestError, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _logger = logging.getLogger(__name__)
@@ -33,12 +35,14 @@ class PyfuncEngine:
     ----------
     model_dir
         Folder with ``MLmodel``.
+    load
+        Loads the model from that folder; by default ``mlflow.pyfunc.load_model`` does.
     """
 
     name = "pyfunc"
     fallbacks = 0
 
-    def __init__(self, model_dir: Path) -> None:
+    def __init__(self, model_dir: Path, load: Callable[[str], Any] | None = None) -> None:
         for variable, value in _QUIET.items():
             os.environ.setdefault(variable, value)
         import mlflow.pyfunc
@@ -48,7 +52,8 @@ class PyfuncEngine:
         _mark_as_serving()
         self._invocations: Any = scoring_server.invocations
         self._mlflow_error = MlflowException
-        self._model = mlflow.pyfunc.load_model(str(model_dir), suppress_warnings=True)
+        load = load or partial(mlflow.pyfunc.load_model, suppress_warnings=True)
+        self._model = load(str(model_dir))
         self._schema = self._model.metadata.get_input_schema()
 
     def answer_at_once(self, request: Request) -> Response | None:

@@ -10,7 +10,7 @@ import numpy as np
 from slipway_serving.message import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Any
 
 FLOATS = {"double", "float"}
@@ -33,12 +33,12 @@ class Batch:
     numbers
         Matrix of 64-bit floats, one column for each numeric or boolean column of the signature, in its order.
     texts
-        Values of the string columns by name; never null.
+        Values of the string columns by name; null only in what MLflow's own parser has read.
     """
 
     size: int
     numbers: np.ndarray
-    texts: dict[str, list[str]]
+    texts: Mapping[str, Sequence[str | None]]
 
 
 class Layout:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slipway_serving.program.operations import OPERATIONS
+import numpy as np
+
+from slipway_serving.program import operations  # noqa: F401 - registers them
+from slipway_serving.program.registry import OPERATIONS, ROW_FILTERS
 
 if TYPE_CHECKING:
     from slipway_serving.forms.batch import Batch
@@ -27,7 +30,10 @@ class Program:
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
-        self._steps = [(OPERATIONS[step["op"]](step), tuple(step["in"]), step["out"]) for step in document["steps"]]
+        self._steps = [
+            (OPERATIONS[step["op"]](step), tuple(step["in"]), None if step["op"] in ROW_FILTERS else step["out"])
+            for step in document["steps"]
+        ]
         self._output = document["output"]
 
     def score(self, batch: Batch) -> Any:
@@ -45,5 +51,15 @@ class Program:
         values: dict[str, Any] = {text_register(name): texts for name, texts in batch.texts.items()}
         values[NUMBERS] = batch.numbers
         for run, sources, target in self._steps:
-            values[target] = run(*[values[source] for source in sources])
+            result = run(*[values[source] for source in sources])
+            if target is not None:
+                values[target] = result
+            elif not result.all():
+                values = {name: _kept(value, result) for name, value in values.items()}
         return values
+
+
+def _kept(value: Any, rows: np.ndarray) -> Any:
+    if isinstance(value, np.ndarray):
+        return value[rows]
+    return [entry for entry, keep in zip(value, rows, strict=True) if keep]

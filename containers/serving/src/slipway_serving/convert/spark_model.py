@@ -1,0 +1,85 @@
+"""Spark ML models: pipelines whose stages all have a compiled form are served without a JVM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slipway_serving.convert.builder import Builder, CannotCompileError, Column, Matrix
+from slipway_serving.convert.candidate import Attempt, Candidate
+from slipway_serving.convert.signature import columns_of
+from slipway_serving.convert.spark_features import FEATURES, Table
+from slipway_serving.convert.spark_models import MODELS
+from slipway_serving.convert.spark_saved import SavedStage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_ODD_ROWS = 120
+PREDICTION = "prediction"
+
+
+def covered_stages() -> dict[str, list[str]]:
+    """Return the names of all stages that have a compiled form."""
+    return {"features": sorted(FEATURES), "models": sorted(MODELS)}
+
+
+def candidates(model: Any, model_dir: Path, layout: dict[str, Any]) -> list[Attempt]:
+    """Return what can be tried for a model of the ``spark`` flavor; nothing for other flavors."""
+    flavor, function = model.flavors.get("spark"), model.flavors.get("python_function", {})
+    if flavor is None or function.get("loader_module") != "mlflow.spark":
+        return []
+    return [Attempt("native", lambda: _compiled(model_dir / flavor["model_data"], layout))]
+
+
+def _compiled(folder: Path, layout: dict[str, Any]) -> Candidate:
+    if layout["kind"] != "columns":
+        raise CannotCompileError("a tensor signature")
+    program = compile_saved(SavedStage(folder), columns_of(layout))
+    document = {"input": layout, "source": "spark", "fallback": "program"}
+    return Candidate("native", document, program, max_odd=MAX_ODD_ROWS)
+
+
+def compile_saved(stage: SavedStage, columns: list[tuple[str, str]]) -> dict[str, Any]:
+    """Compile a saved model or pipeline.
+
+    Parameters
+    ----------
+    stage
+        The saved model.
+    columns
+        ``(name, MLflow type)`` of the request.
+
+    Returns
+    -------
+    dict
+        The program; it returns the column ``prediction``.
+
+    Raises
+    ------
+    CannotCompileError
+        A stage has no compiled form; the message names it.
+    """
+    frame, position = [], 0
+    for name, kind in columns:
+        frame.append(Column(name, kind, position))
+        position += kind != "string"
+    table = Table(Builder(position), frame)
+    _add(table, stage)
+    result = table[PREDICTION]
+    if not isinstance(result, Matrix) or result.width != 1:
+        raise CannotCompileError("a prediction that is not one number")
+    output = table.builder.step("ravel", result.register)
+    return {"steps": table.builder.steps, "output": output}
+
+
+def _add(table: Table, stage: SavedStage) -> None:
+    if stage.kind == "PipelineModel":
+        for part in stage.stages():
+            _add(table, part)
+    elif stage.kind in FEATURES:
+        FEATURES[stage.kind](table, stage)
+    elif stage.kind in MODELS:
+        features = table.numbers(stage.params["featuresCol"])
+        table[stage.params["predictionCol"]] = MODELS[stage.kind](table.builder, stage, features)
+    else:
+        raise CannotCompileError(f"stage {stage.kind}")
