@@ -58,6 +58,9 @@ class StandIn:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         from slipway_localaws import sqs_waiting
+        from slipway_localaws.cloudwatch import api as cloudwatch
+        from slipway_localaws.cloudwatch.alarm_watch import AlarmWatch
+        from slipway_localaws.cloudwatch.series import MetricStore
         from slipway_localaws.hosting.container_logs import ContainerLogs
         from slipway_localaws.hosting.controller import Controller
         from slipway_localaws.hosting.fleet import Host
@@ -82,7 +85,8 @@ class StandIn:
         blobs = BlobStore(self.folder.registry)
         signer = TokenSigner(self.folder.secret())
         images = ImageStore(blobs, self.folder.layers, self.folder.images)
-        self.recorder = Recorder(self.store.note)
+        self.metrics = MetricStore(self.folder.metrics)
+        self.recorder = Recorder(self.metrics, self.store.note)
         self.container_logs = ContainerLogs(self.folder.container_logs, self.store.note)
         host = Host(
             images, self.container_logs, self.faults, self.folder.containers, self.folder.interpreters,
@@ -94,6 +98,7 @@ class StandIn:
         sqs_waiting.install()
         ecr.install(blobs, signer)
         sagemaker.install(self.controller, images)
+        cloudwatch.install(self.metrics, AlarmWatch(self.metrics, self.store.note))
         self.front = Front(
             moto=DomainDispatcherApplication(create_backend_app),
             registry=RegistryApplication(blobs, signer, self.journal, self.faults, self.store.note),
@@ -131,6 +136,7 @@ class StandIn:
         self.controller.close()
         self.container_logs.flush()
         self.recorder.flush()
+        self.metrics.flush()
         self.store.close()
         self.journal.close()
 

@@ -66,6 +66,11 @@ class StateFolder:
         return self.root / "backends"
 
     @property
+    def metrics(self) -> Path:
+        """Every published metric value, one JSON line a publication."""
+        return self.root / "metrics.jsonl"
+
+    @property
     def journal(self) -> Path:
         """Every request, one JSON line each."""
         return self.root / "journal.jsonl"

@@ -181,7 +181,10 @@ class Controller:
     def _open_route(self, endpoint: HostedEndpoint, fleet: Fleet) -> None:
         weights = {name: state.current_weight for name, state in endpoint.variants.items() if not state.plan.shadow}
         self.routes[endpoint.key] = Route(
-            {name: fleet.variants[name] for name in weights}, weights, dict(endpoint.data_capture_config)
+            {name: fleet.variants[name] for name in weights},
+            weights,
+            dict(endpoint.data_capture_config),
+            {name: endpoint.variants[name].current_count for name in weights},
         )
 
     def _set(self, endpoint: HostedEndpoint, status: str, reason: str | None = None) -> None:

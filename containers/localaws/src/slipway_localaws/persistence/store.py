@@ -22,7 +22,7 @@ _DELAY_SECONDS = 0.4
 _SWEEP_SECONDS = 30.0
 #: Services whose state can be large: pickled only when they themselves were changed. All others are small, and are
 #: pickled at every change, since a request to one service may change another (S3 notifies SQS).
-_LARGE = frozenset({"s3", "logs", "cloudwatch", "ec2"})
+_LARGE = frozenset({"s3", "logs", "ec2"})
 _ALIASES = {"monitoring": "cloudwatch"}
 
 

@@ -111,7 +111,15 @@ class InvocationApplication:
         done = time.perf_counter()
         now = time.time()
         self._recorder.measure(
-            Measured(key, variant, status or 500, (done - reached) * 1e6, max(0.0, reached - started) * 1e6, now)
+            Measured(
+                key=key,
+                variant=variant,
+                status=status or 500,
+                model_microseconds=(done - reached) * 1e6,
+                overhead_microseconds=(reached - started) * 1e6,
+                at=now,
+                instances=route.instances.get(variant, 1),
+            )
         )
         event_id = str(uuid.uuid4())
         if status != 200:

@@ -10,19 +10,17 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
-from moto.cloudwatch.models import cloudwatch_backends
-
+from slipway_localaws.cloudwatch.series import Datum, MetricKey, MetricStore, dimensions_of
 from slipway_localaws.hosting.plan import EndpointKey
 from slipway_localaws.patching import MOTO_LOCK
 from slipway_localaws.runtime.capture import CapturedCall, write_captures
 
 log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 1.0
+NAMESPACE = "AWS/SageMaker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +33,19 @@ class Measured:
     model_microseconds: float
     overhead_microseconds: float
     at: float
+    instances: int
 
 
 class Recorder:
     """Collects measurements and captures and writes them out once a second.
 
     Args:
+        metrics: where measurements go.
         on_change: called with the name of each service whose state changed.
     """
 
-    def __init__(self, on_change: Callable[[str], None]) -> None:
+    def __init__(self, metrics: MetricStore, on_change: Callable[[str], None]) -> None:
+        self._metrics = metrics
         self._on_change = on_change
         self._measured: list[Measured] = []
         self._captured: list[CapturedCall] = []
@@ -65,9 +66,7 @@ class Recorder:
             measured, self._measured = self._measured, []
             captured, self._captured = self._captured, []
             if measured:
-                with MOTO_LOCK:
-                    _put_metrics(measured)
-                self._on_change("cloudwatch")
+                self._metrics.add(metric_data(measured))
             if captured:
                 with MOTO_LOCK:
                     write_captures(captured)
@@ -82,30 +81,32 @@ class Recorder:
                 log.exception("metrics or captures were lost")
 
 
-def _put_metrics(measured: list[Measured]) -> None:
+def metric_data(measured: list[Measured]) -> list[Datum]:
+    """SageMaker's invocation metrics of these calls, by endpoint, variant and second."""
     groups: dict[tuple[EndpointKey, str, int], list[Measured]] = defaultdict(list)
     for each in measured:
         groups[each.key, each.variant, int(each.at)].append(each)
+    data = []
     for (key, variant, second), calls in groups.items():
-        backend = cloudwatch_backends[key.account][key.region]
-        backend.put_metric_data("AWS/SageMaker", _metric_data(key.name, variant, second, calls))
+        dimensions = dimensions_of(
+            [{"Name": "EndpointName", "Value": key.name}, {"Name": "VariantName", "Value": variant}]
+        )
+        for name, unit, values in _metrics_of(calls):
+            metric = MetricKey(key.account, key.region, NAMESPACE, name, dimensions)
+            counted: dict[float, float] = defaultdict(float)
+            for value in values:
+                counted[value] += 1.0
+            data.append(Datum(metric, unit, second, list(counted), list(counted.values())))
+    return data
 
 
-def _metric_data(endpoint: str, variant: str, second: int, calls: list[Measured]) -> list[Mapping[str, Any]]:
-    dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-    at = datetime.fromtimestamp(second, UTC).replace(tzinfo=None)
-
-    def metric(name: str, unit: str, values: list[float]) -> dict[str, Any]:
-        return {
-            "MetricName": name, "Dimensions": dimensions, "Values": values, "Counts": [1] * len(values),
-            "Unit": unit, "Timestamp": at,
-        }  # fmt: skip
-
+def _metrics_of(calls: list[Measured]) -> list[tuple[str, str, list[float]]]:
     return [
-        metric("Invocations", "None", [1.0] * len(calls)),
-        metric("ModelLatency", "Microseconds", [call.model_microseconds for call in calls]),
-        metric("OverheadLatency", "Microseconds", [call.overhead_microseconds for call in calls]),
-        metric("Invocation4XXErrors", "None", [float(400 <= call.status < 500) for call in calls]),
-        metric("Invocation5XXErrors", "None", [float(call.status >= 500) for call in calls]),
-        metric("InvocationModelErrors", "None", [float(call.status != 200) for call in calls]),
+        ("Invocations", "None", [1.0] * len(calls)),
+        ("InvocationsPerInstance", "None", [1.0 / max(1, call.instances) for call in calls]),
+        ("ModelLatency", "Microseconds", [call.model_microseconds for call in calls]),
+        ("OverheadLatency", "Microseconds", [call.overhead_microseconds for call in calls]),
+        ("Invocation4XXErrors", "None", [float(400 <= call.status < 500) for call in calls]),
+        ("Invocation5XXErrors", "None", [float(call.status >= 500) for call in calls]),
+        ("InvocationModelErrors", "None", [float(call.status != 200) for call in calls]),
     ]

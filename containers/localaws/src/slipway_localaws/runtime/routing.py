@@ -19,13 +19,19 @@ class Route:
         hosts: the variants' containers.
         weights: their weights; all zero means that none gets traffic of its own accord.
         capture: the endpoint's DataCaptureConfig.
+        instances: how many instances each variant counts.
     """
 
     def __init__(
-        self, hosts: Mapping[str, VariantHost], weights: Mapping[str, float], capture: Mapping[str, Any]
+        self,
+        hosts: Mapping[str, VariantHost],
+        weights: Mapping[str, float],
+        capture: Mapping[str, Any],
+        instances: Mapping[str, int],
     ) -> None:
         self.hosts = hosts
         self.capture = capture
+        self.instances = instances
         self._names = [name for name, weight in weights.items() if weight > 0]
         self._bounds = list(accumulate(weights[name] for name in self._names))
 

@@ -18,9 +18,9 @@ from slipway_localaws.hosting.controller import Controller
 from slipway_localaws.hosting.images import ImageRefusedError, ImageStore
 from slipway_localaws.hosting.plan import DeploymentPlan, EndpointKey
 from slipway_localaws.patching import add_action, replace
+from slipway_localaws.request_validation import broken_constraints
 from slipway_localaws.sagemaker.planning import Parameters, plan_deployment
 from slipway_localaws.sagemaker.records import HostedEndpoint, StoredEndpointConfig, StoredModel, VariantState
-from slipway_localaws.sagemaker.validation import check_request
 
 _REPLACED = (
     "create_model", "create_endpoint_config", "create_endpoint", "describe_endpoint", "delete_endpoint",
@@ -49,7 +49,8 @@ def _as_action(handler: Handler) -> Callable[[SageMakerResponse], ActionResult]:
 
     def action(self: SageMakerResponse) -> ActionResult:
         parameters = dict(self.params)
-        check_request(self._get_action(), parameters)
+        if problem := broken_constraints("sagemaker", self._get_action(), parameters):
+            raise AWSValidationException(problem)
         result = handler(self.sagemaker_backend, parameters)
         return EmptyResult() if result is None else ActionResult(result)
 

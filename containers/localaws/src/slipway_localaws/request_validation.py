@@ -9,26 +9,31 @@ from typing import Any
 
 from botocore.model import ServiceModel, Shape
 from moto.core.utils import get_service_model
-from moto.sagemaker.exceptions import AWSValidationException
 
 
 @cache
-def _model() -> ServiceModel:
-    model: ServiceModel = get_service_model("sagemaker")
+def _model(service: str) -> ServiceModel:
+    model: ServiceModel = get_service_model(service)
     return model
 
 
-def check_request(operation: str, parameters: Mapping[str, Any]) -> None:
-    """Refuse a request that breaks a constraint of its shape (length, range, pattern, enumeration, required).
+def broken_constraints(service: str, operation: str, parameters: Mapping[str, Any]) -> str:
+    """What of a request breaks a constraint of its shape (length, range, pattern, enumeration, required).
 
-    Raises:
-        AWSValidationException: worded as SageMaker words it.
+    Args:
+        service: such as ``sagemaker``.
+        operation: such as ``CreateModel``.
+        parameters: the request.
+
+    Returns:
+        A message as AWS words it; empty when all is well.
     """
-    shape = _model().operation_model(operation).input_shape
+    shape = _model(service).operation_model(operation).input_shape
     problems = list(_problems(shape, parameters, "")) if shape is not None else []
-    if problems:
-        noun = "error" if len(problems) == 1 else "errors"
-        raise AWSValidationException(f"{len(problems)} validation {noun} detected: {'; '.join(problems)}")
+    if not problems:
+        return ""
+    noun = "error" if len(problems) == 1 else "errors"
+    return f"{len(problems)} validation {noun} detected: {'; '.join(problems)}"
 
 
 def _problems(shape: Shape, value: Any, path: str) -> Iterator[str]:
