@@ -5,6 +5,7 @@ Runs inside the wall (see ``golden_rows``), so it imports the standard library o
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ _WHOLE = {"integer": (-(2**31), 2**31 - 1), "long": (-(2**53), 2**53)}
 _REAL = ("double", "float")
 _NULL_SHARE = 0.1
 _FLOAT_DIGITS = 6
+_DRAWS = 5  # per wanted row: few values allow few different rows
 
 
 def is_table(example: Any) -> bool:
@@ -44,14 +46,22 @@ def table_of(example: Any, names: list[str]) -> tuple[list[str], list[list[Any]]
 
 
 def derive(columns: list[dict[str, Any]], given: list[list[Any]], wanted: int, seed: int) -> list[list[Any]]:
-    """Further rows within the signature's types, the same for the same seed; values stay near the given ones."""
+    """Further rows within the signature's types, all different, the same for the same seed, near the given ones."""
     generator = random.Random(seed)
     pools = [[row[place] for row in given if row[place] is not None] for place in range(len(columns))]
     pairs = list(zip(columns, pools, strict=True))
     if any(column["required"] and not pool and not derivable(column["type"]) for column, pool in pairs):
         return []
-    missing = max(0, wanted - len(given))
-    return [[derive_value(column, pool, generator) for column, pool in pairs] for _ in range(missing)]
+    seen = {json.dumps(row) for row in given}
+    rows: list[list[Any]] = []
+    for _ in range(_DRAWS * wanted):
+        if len(given) + len(rows) >= wanted:
+            break
+        row = [derive_value(column, pool, generator) for column, pool in pairs]
+        if (key := json.dumps(row)) not in seen:
+            seen.add(key)
+            rows.append(row)
+    return rows
 
 
 def derivable(kind: str | None) -> bool:
