@@ -27,17 +27,17 @@ right, clear the failed task: it takes up its own work where it stopped.
 from __future__ import annotations
 
 from airflow.sdk import DAG, chain
-from slipway_airflow.operators.endpoint_verify import EndpointVerifyOperator
-from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
 from slipway_airflow.operators.ecr_image_build import EcrImageBuildOperator
+from slipway_airflow.operators.endpoint_verify import EndpointVerifyOperator
 from slipway_airflow.operators.mlmodel_patch import MLmodelPatchOperator
 from slipway_airflow.operators.model_resolve import ModelResolveOperator
 from slipway_airflow.operators.release_announce import ReleaseAnnounceOperator
 from slipway_airflow.operators.release_approval import ReleaseApprovalOperator
 from slipway_airflow.operators.s3_sync import S3SyncOperator
+from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_dags.assets import approved
 from slipway_dags.params import DeployOverrides, Override, checked_by, overrides_param, reason_param, version_param
 from slipway_dags.services import common_arguments, invalid_dags, page, service_dags

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from airflow.plugins_manager import AirflowPlugin
+from airflow.sdk import BaseOperatorLink
 
 from slipway_airflow.links.endpoint import EndpointLink
 
@@ -11,4 +14,4 @@ class SlipwayPlugin(AirflowPlugin):
     """What Airflow cannot find by importing the operators."""
 
     name = "slipway"
-    operator_extra_links = [EndpointLink()]
+    operator_extra_links: ClassVar[list[BaseOperatorLink]] = [EndpointLink()]

@@ -34,9 +34,9 @@ from slipway.state import EndpointState, StateStore
 REGION = "eu-central-1"
 BUCKET = f"slipway-123456789012-{REGION}"
 
-# Answers weight × x for each row, where the weight is baked into the image; what it is told besides comes by environment.
+# Answers weight × x for each row. The weight is baked into the image; all else is told by the environment.
 MODEL = """
-import http.server, json, os, sys
+import http.server, json, os, sys, time
 
 WEIGHT = {weight}
 
@@ -47,6 +47,8 @@ def rows(content_type, body):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
     def answer(self, status, document):
         body = json.dumps(document).encode()
         self.send_response(status)
@@ -69,6 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 print("loading a model of weight", WEIGHT, flush=True)
+time.sleep(float(os.environ.get("LOADING_SECONDS", "0")))
 if os.environ.get("BROKEN"):
     sys.exit("ModuleNotFoundError: No module named 'sklearn'")
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
@@ -123,9 +126,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
             except OSError:
                 assert time.monotonic() < deadline, "the stand-in did not start"
                 time.sleep(0.1)
-        server.client("s3").create_bucket(
-            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
-        )
+        server.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         yield server
     finally:
         process.terminate()
@@ -206,7 +207,9 @@ class Service:
         return [(record.action, record.subject) for record in reversed(records)]
 
     def with_environment(self, **environment: str) -> ServiceSpec:
-        return self.spec.model_copy(update={"serving": self.spec.serving.model_copy(update={"environment": environment})})
+        return self.spec.model_copy(
+            update={"serving": self.spec.serving.model_copy(update={"environment": environment})}
+        )
 
 
 def golden(weight: float) -> GoldenRows:
@@ -232,6 +235,7 @@ def service(aws: StandIn, request: pytest.FixtureRequest) -> Iterator[Service]:
             "model": f"{name}-model",
             "owner": "team@example.com",
             "stages": {"dev": stage, "prod": stage},
+            "promote": {"strategy": "all_at_once"},
             "monitor": {"capture_pct": 0},
         }
     )

@@ -19,7 +19,8 @@ def make_release(number: int = 1, *, image_uri: str | None = None, service: str 
         id=release_id(inputs),
         model="flights-delay",
         version=number,
-        image_uri=image_uri or f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/slipway/{service}@sha256:{number:064x}",
+        image_uri=image_uri
+        or f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/slipway/{service}@sha256:{number:064x}",
         inputs=inputs,
         created_from={"run_id": f"run-{number}", "metrics": {"areaUnderROC": 0.7 + number / 100}},
     )

@@ -22,7 +22,9 @@ FILES = {
     "conda.yaml": "name: mlflow-env\ndependencies: [python=3.11.7, pip, {pip: [scikit-learn]}]\n",
     "requirements.txt": "mlflow==3.17.2\nscikit-learn==1.8.0\n",
 }
-LOCKED = "scikit-learn==1.8.0 \\\n    --hash=sha256:{}\npandas==3.1.1 \\\n    --hash=sha256:{}\n".format("a" * 64, "b" * 64)
+LOCKED = "scikit-learn==1.8.0 \\\n    --hash=sha256:{}\npandas==3.1.1 \\\n    --hash=sha256:{}\n".format(
+    "a" * 64, "b" * 64
+)
 
 
 @pytest.fixture
@@ -108,9 +110,7 @@ def test_the_size_of_an_endpoint_does_not(model: str, spec: ServiceSpec, platfor
     assert one["release_id"] == two["release_id"]
 
 
-def test_a_model_that_was_not_synced_is_refused(
-    spec: ServiceSpec, platform: Platform, aws: Any, context: Any
-) -> None:
+def test_a_model_that_was_not_synced_is_refused(spec: ServiceSpec, platform: Platform, aws: Any, context: Any) -> None:
     with pytest.raises(ModelNotDeployableError, match="sync"):
         patch(f"s3://{BUCKET}/models/other/v1/", spec, platform).execute(context("patch"))
 

@@ -89,5 +89,5 @@ def test_a_registry_that_is_down_can_be_asked_again(aws: Any, context: Any, monk
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     connection = {"conn_type": "http", "host": "127.0.0.1", "port": 1}
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(connection))
-    with pytest.raises(ModelRegistryUnavailableError, match="127.0.0.1"):
+    with pytest.raises(ModelRegistryUnavailableError, match=r"127\.0\.0\.1"):
         resolve().execute(context("resolve"))

@@ -99,7 +99,12 @@ def test_a_yes_lets_the_release_wait_for_its_promotion(
     assert result == {"release_id": release.id, "by": "ann", "reason": "looks right", "already": None}
     approved = state_of(aws).approved
     assert approved is not None
-    assert (approved.release_id, approved.by, approved.at, approved.run_id) == (release.id, "ann", ANSWERED, "manual__1")
+    assert (approved.release_id, approved.by, approved.at, approved.run_id) == (
+        release.id,
+        "ann",
+        ANSWERED,
+        "manual__1",
+    )
     assert ledger_of(aws) == [("approved", f"release {release.id}", "ann", "looks right")]
 
 
@@ -161,7 +166,10 @@ def test_an_approved_release_is_not_asked_about_again(
 
 
 def test_a_retry_after_the_yes_was_recorded_finds_it(
-    operator: ReleaseApprovalOperator, asked: list[dict[str, Any]], aws: Callable[[str], Any], context: Callable[..., Any]
+    operator: ReleaseApprovalOperator,
+    asked: list[dict[str, Any]],
+    aws: Callable[[str], Any],
+    context: Callable[..., Any],
 ) -> None:
     operator.execute_complete(context("approve"), answer("Approve"))
     operator.execute_complete(context("approve"), answer("Approve"))

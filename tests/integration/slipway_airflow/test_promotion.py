@@ -1,0 +1,317 @@
+"""A promotion from its first task to its teardown, with endpoints that really run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+from mlflow import MlflowClient
+
+from slipway.errors import (
+    EndpointBusyError,
+    EndpointFailedError,
+    EndpointRolledBackError,
+    LeaseHeldError,
+    ModelRegistryUnavailableError,
+    SlipwayError,
+)
+from slipway.platform import Platform
+from slipway.release import Release
+from slipway.spec import ServiceSpec
+from slipway.state import Approval, Flag
+from slipway.transition import approve, raise_flag
+from slipway_airflow.operators.endpoint_verify import EndpointVerifyOperator
+from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
+from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
+from slipway_airflow.operators.promotion_launch import PromotionLaunchOperator
+from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
+from tests.integration.slipway_airflow.conftest import Service
+from tests.integration.slipway_airflow.kills import run_with_kills
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -> MlflowClient:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "http", "host": uri}))
+    client = MlflowClient(uri, uri)
+    client.create_registered_model(service.spec.model)
+    for number in (1, 2):
+        client.create_model_version(service.spec.model, f"s3://models/m-{number}")
+    return client
+
+
+@dataclass
+class Promotion:
+    """One run of ``<service>.promote``, task by task."""
+
+    service: Service
+    platform: Platform
+    context: Callable[..., Any]
+    run_id: str = "promote_1"
+    spec: ServiceSpec | None = None
+
+    def make(self, kind: Any, task_id: str, **fields: Any) -> Any:
+        return kind(task_id=task_id, spec=self.spec or self.service.spec, platform=self.platform, **fields)
+
+    def begin(self) -> dict[str, Any]:
+        return dict(self.make(PromotionBeginOperator, "record").execute(self.context("record", run_id=self.run_id)))
+
+    def launch(self, release_id: str) -> dict[str, Any]:
+        operator = self.make(PromotionLaunchOperator, "launch", release_id=release_id, waiter_delay=1)
+        return dict(operator.execute(self.context("launch", run_id=self.run_id)))
+
+    def verify(self, release_id: str) -> None:
+        operator = self.make(EndpointVerifyOperator, "verify", release_id=release_id, stage="prod")
+        operator.execute(self.context("verify", run_id=self.run_id))
+
+    def finish(self, config_name: str) -> dict[str, Any]:
+        operator = self.make(PromotionFinishOperator, "finish", config_name=config_name)
+        return dict(operator.execute(self.context("finish", run_id=self.run_id)))
+
+    def roll_back(self, **states: str) -> dict[str, Any]:
+        running = self.context("roll_back", run_id=self.run_id, states=states)
+        return dict(self.make(PromotionRollBackOperator, "roll_back").execute(running))
+
+    def run(self) -> dict[str, Any]:
+        """All tasks as the DAG orders them; the teardown runs in any case."""
+        release_id = self.begin()["release_id"]
+        try:
+            config_name = self.launch(release_id)["config_name"]
+            self.verify(release_id)
+            self.finish(config_name)
+        except SlipwayError:
+            self.roll_back(launch="failed")
+            raise
+        return self.roll_back()
+
+
+@pytest.fixture
+def promotion(
+    service: Service, platform: Platform, context: Callable[..., Any], registry: MlflowClient
+) -> Callable[..., Promotion]:
+    def promotion(run_id: str = "promote_1", spec: ServiceSpec | None = None) -> Promotion:
+        return Promotion(service, platform, context, run_id, spec)
+
+    return promotion
+
+
+def approved(service: Service, number: int, **how: float) -> Release:
+    release = service.release(number, **how)
+    approval = Approval(
+        release_id=release.id,
+        model_version=number,
+        by="ann",
+        at=datetime.now(UTC) - timedelta(minutes=10 - number),
+        run_id=f"deploy_{number}",
+    )
+    service.states.update(f"{service.spec.name}-prod", lambda state: approve(state, approval))
+    return release
+
+
+def test_the_first_release_becomes_the_champion(
+    promotion: Callable[..., Promotion], service: Service, registry: MlflowClient
+) -> None:
+    release = approved(service, 1)
+    assert promotion().run() == {"rolled_back": None, "restored_config": None}
+    state = service.state()
+    assert service.ask("prod", 3.0) == 6.0
+    assert state.champion.release_id == release.id
+    assert state.champion.config_name == service.describe("prod")["EndpointConfigName"]
+    assert (state.promotion, state.approved, state.lease) == (None, None, None)
+    assert int(registry.get_model_version_by_alias(service.spec.model, "champion").version) == 1
+    assert [action for action, _ in service.ledger()] == ["began", "created", "promoted", "pointed"]
+
+
+def test_the_next_release_takes_all_traffic(
+    promotion: Callable[..., Promotion], service: Service, registry: MlflowClient
+) -> None:
+    first = approved(service, 1)
+    promotion().run()
+    second = approved(service, 2, weight=5.0, answers=5.0)
+    promotion("promote_2").run()
+    state = service.state()
+    assert service.ask("prod", 3.0) == 15.0
+    assert (state.champion.release_id, state.previous.release_id) == (second.id, first.id)
+    assert int(registry.get_model_version_by_alias(service.spec.model, "champion").version) == 2
+
+
+def test_nothing_to_promote_skips_and_changes_nothing(promotion: Callable[..., Promotion], service: Service) -> None:
+    with pytest.raises(AirflowSkipException, match="no approved release"):
+        promotion().begin()
+    approved(service, 1)
+    promotion().run()
+    since = service.aws.position()
+    with pytest.raises(AirflowSkipException):
+        promotion("promote_2").begin()
+    assert service.aws.changes(since) == []
+
+
+def test_a_first_launch_that_fails_is_removed(promotion: Callable[..., Promotion], service: Service) -> None:
+    release = approved(service, 1)
+    with pytest.raises(EndpointFailedError, match="sklearn"):
+        promotion(spec=service.with_environment(BROKEN="yes")).run()
+    assert service.describe("prod") is None
+    state = service.state()
+    assert (state.champion, state.promotion, state.lease) == (None, None, None)
+    assert state.history[-1].event == "rolled_back"
+    assert state.history[-1].reason == "failed: launch"
+    deleted = [subject.split()[0] for action, subject in service.ledger() if action == "deleted"]
+    assert deleted == ["endpoint", "endpoint", "model"]
+    assert ("rolled_back", f"release {release.id}") in service.ledger()
+    sagemaker = service.aws.client("sagemaker")
+    assert sagemaker.list_endpoint_configs(NameContains=service.spec.name)["EndpointConfigs"] == []
+
+
+def test_a_release_that_answers_wrongly_in_production_is_taken_back(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    first = approved(service, 1)
+    promotion().run()
+    config = service.describe("prod")["EndpointConfigName"]
+    approved(service, 2, weight=5.0, answers=2.0)
+    with pytest.raises(SlipwayError, match="does not answer as the original model"):
+        promotion("promote_2").run()
+    assert service.describe("prod")["EndpointConfigName"] == config
+    assert service.ask("prod", 3.0) == 6.0
+    state = service.state()
+    assert state.champion.release_id == first.id
+    assert (state.promotion, state.lease) == (None, None)
+
+
+def test_an_update_that_sagemaker_took_back_itself_leaves_nothing_to_restore(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    first = approved(service, 1)
+    promotion().run()
+    approved(service, 2, weight=5.0, answers=5.0)
+    service.aws.faults({"effect": "silent_rollback", "endpoint": f"{service.spec.name}-prod"})
+    since = service.aws.position()
+    with pytest.raises(EndpointRolledBackError):
+        promotion("promote_2").run()
+    assert service.aws.changes(since).count("UpdateEndpoint") == 1
+    assert service.state().champion.release_id == first.id
+
+
+def test_a_run_that_was_marked_failed_is_rolled_back(promotion: Callable[..., Promotion], service: Service) -> None:
+    approved(service, 1)
+    promotion().run()
+    config = service.describe("prod")["EndpointConfigName"]
+    second = approved(service, 2, weight=5.0, answers=5.0)
+    run = promotion("promote_2")
+    run.begin()
+    run.launch(second.id)
+    assert run.roll_back() == {"rolled_back": second.id, "restored_config": config}
+    assert service.ask("prod", 3.0) == 6.0
+    assert service.state().history[-1].reason == "the run was ended before it was finished"
+
+
+def test_a_run_that_was_ended_in_mid_update_is_rolled_back(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    approved(service, 1)
+    promotion().run()
+    config = service.describe("prod")["EndpointConfigName"]
+    second = approved(service, 2, weight=5.0, answers=5.0)
+    run = promotion("promote_2", spec=service.with_environment(LOADING_SECONDS="6"))
+    run.begin()
+    operator = run.make(PromotionLaunchOperator, "launch", release_id=second.id, deferrable=True, waiter_delay=1)
+    with pytest.raises(TaskDeferred):
+        operator.execute(run.context("launch", run_id="promote_2"))
+    assert service.describe("prod")["EndpointStatus"] == "Updating"
+    assert run.roll_back()["restored_config"] == config
+    assert service.describe("prod")["EndpointConfigName"] == config
+
+
+def test_what_was_finished_is_not_rolled_back_though_the_registry_is_down(
+    promotion: Callable[..., Promotion], service: Service, registry: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = approved(service, 1)
+    run = promotion()
+    run.begin()
+    config = run.launch(release.id)["config_name"]
+    with monkeypatch.context() as down:
+        down.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        down.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "http", "host": "127.0.0.1", "port": 1}))
+        with pytest.raises(ModelRegistryUnavailableError):
+            run.finish(config)
+    assert run.roll_back(finish="failed")["rolled_back"] is None
+    assert service.ask("prod", 3.0) == 6.0
+    assert service.state().lease is None
+    run.finish(config)
+    assert int(registry.get_model_version_by_alias(service.spec.model, "champion").version) == 1
+
+
+def test_another_runs_lease_is_respected(promotion: Callable[..., Promotion], service: Service) -> None:
+    approved(service, 1)
+    service.states.take_lease(f"{service.spec.name}-prod", "undeploy/7", purpose="undeploy", seconds=60)
+    with pytest.raises(LeaseHeldError, match="undeploy/7"):
+        promotion().begin()
+    assert service.state().approved is not None
+
+
+def test_a_frozen_endpoint_is_left_alone_and_its_lease_given_back(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    approved(service, 1)
+    frozen = Flag(by="ann", at=datetime.now(UTC), reason="audit")
+    service.states.update(f"{service.spec.name}-prod", lambda state: raise_flag(state, "frozen", frozen))
+    with pytest.raises(EndpointBusyError, match="frozen"):
+        promotion().begin()
+    state = service.state()
+    assert state.lease is None
+    assert state.approved is not None
+
+
+def test_each_task_killed_after_each_change_comes_to_the_same_end(
+    promotion: Callable[..., Promotion], service: Service, registry: MlflowClient
+) -> None:
+    release, run, since = approved(service, 1), promotion(), service.aws.position()
+    tasks: list[tuple[str, Callable[[], Any]]] = [
+        ("record", lambda: run.make(PromotionBeginOperator, "record")),
+        ("launch", lambda: run.make(PromotionLaunchOperator, "launch", release_id=release.id, waiter_delay=1)),
+        (
+            "finish",
+            lambda: run.make(
+                PromotionFinishOperator, "finish", config_name=service.describe("prod")["EndpointConfigName"]
+            ),
+        ),
+        ("roll_back", lambda: run.make(PromotionRollBackOperator, "roll_back")),
+    ]
+    kills = {task_id: run_with_kills(make, run.context(task_id, run_id="promote_1")) for task_id, make in tasks}
+    assert kills["record"] >= 2
+    assert kills["launch"] >= 3
+    assert kills["finish"] >= 2
+    made = [action for action in service.aws.changes(since) if action.startswith(("Create", "Update", "Delete"))]
+    assert sorted(made) == ["CreateEndpoint", "CreateEndpointConfig", "CreateModel"]
+    state = service.state()
+    assert state.champion.release_id == release.id
+    assert (state.promotion, state.lease) == (None, None)
+    assert [entry.event for entry in state.history] == ["approved", "begun", "promoted"]
+
+
+def test_a_rollback_killed_after_each_change_updates_only_once(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    approved(service, 1)
+    promotion().run()
+    second = approved(service, 2, weight=5.0, answers=5.0)
+    run = promotion("promote_2")
+    run.begin()
+    run.launch(second.id)
+    since = service.aws.position()
+    kills = run_with_kills(
+        lambda: run.make(PromotionRollBackOperator, "roll_back"),
+        run.context("roll_back", run_id="promote_2", states={"verify": "failed"}),
+    )
+    assert kills >= 3
+    assert service.aws.changes(since).count("UpdateEndpoint") == 1
+    assert service.ask("prod", 3.0) == 6.0
+    assert service.state().lease is None
