@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slipway_serving.convert.boundaries import boundary_rows
 from slipway_serving.convert.parity import Parity
-from slipway_serving.convert.probes import Probes, make_probes
+from slipway_serving.convert.probes import Probes, Row, make_probes
 from slipway_serving.convert.signature import columns_of
 from slipway_serving.program.program import NUMBERS
 from slipway_serving.program.store import save_program
@@ -75,16 +76,43 @@ def _known_texts(steps: list[dict[str, Any]]) -> dict[str, list[str]]:
     return known
 
 
-def _thresholds(steps: list[dict[str, Any]], layout: dict[str, Any]) -> dict[int, np.ndarray]:
-    """Return the thresholds of forests that look at the request's own columns, by position in the signature."""
-    unchanged = {NUMBERS}
-    numeric = [index for index, (_, kind) in enumerate(columns_of(layout)) if kind != "string"]
-    found: dict[int, np.ndarray] = {}
+def _forests(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the ensembles that look at the request's own numbers."""
+    unchanged, found = {NUMBERS}, []
     for step in steps:
         if step["op"] in {"as_float32", "finite"} and step["in"][0] in unchanged:
             unchanged.add(step["out"])
         if step["op"] == "forest" and step["in"][0] in unchanged:
-            trees = step["trees"]
-            for feature in np.unique(trees["feature"]).tolist():
-                found[numeric[feature]] = np.unique(trees["threshold"][trees["feature"] == feature])
+            found.append(step["trees"])
+    return found
+
+
+def _thresholds(steps: list[dict[str, Any]], layout: dict[str, Any]) -> dict[int, np.ndarray]:
+    """Return the thresholds of forests that look at the request's own columns, by position in the signature."""
+    numeric = [index for index, (_, kind) in enumerate(columns_of(layout)) if kind != "string"]
+    found: dict[int, np.ndarray] = {}
+    for trees in _forests(steps):
+        for feature in np.unique(trees["feature"]).tolist():
+            found[numeric[feature]] = np.unique(trees["threshold"][trees["feature"] == feature])
+    return found
+
+
+def split_rows(steps: list[dict[str, Any]], columns: list[tuple[str, str]], rows: list[Row]) -> list[Row]:
+    """Return rows at the splits of the program's trees, where these look at columns of 64-bit floats.
+
+    Parameters
+    ----------
+    steps
+        The program's.
+    columns
+        ``(name, MLflow type)`` in the signature's order.
+    rows
+        Ordinary rows to start from.
+    """
+    if not rows or any(kind != "double" for _, kind in columns):
+        return []
+    base = np.array(rows, dtype=np.float64)
+    found: list[Row] = []
+    for trees in _forests(steps):
+        found += boundary_rows(trees, base).tolist()
     return found

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from slipway_serving.convert.builder import Builder, CannotCompileError, Frame, Matrix
-from slipway_serving.convert.candidate import Attempt, Candidate
+from slipway_serving.convert.candidate import Attempt, Candidate, split_rows
 from slipway_serving.convert.signature import columns_of
 from slipway_serving.convert.sklearn_estimators import compile_estimator
 from slipway_serving.convert.sklearn_transformers import frame_of
@@ -45,9 +48,7 @@ def _compiled(saved: dict[str, Any], model_dir: Path, layout: dict[str, Any]) ->
         raise CannotCompileError(f"predict function {saved['function']}")
     estimator = load_estimator(saved, model_dir)
     program = _program(estimator, layout, shares=saved["function"] == "predict_proba")
-    inner = None
-    if saved["function"] == "predict" and hasattr(estimator, "predict_proba"):
-        inner = partial(_compare_shares, estimator, layout)
+    inner = partial(_compare_inside, estimator, layout, program)
     return Candidate("native", {"input": layout, "source": "sklearn"}, program, inner=inner)
 
 
@@ -60,22 +61,25 @@ def _program(estimator: Any, layout: dict[str, Any], *, shares: bool) -> dict[st
     return {"steps": builder.steps, "output": output}
 
 
-def _compare_shares(estimator: Any, layout: dict[str, Any], probes: Probes, parity: Parity) -> None:
-    """Compare class shares as well, which tell more than labels do."""
-    import pandas as pd
-
-    try:
-        program = Program(_program(estimator, layout, shares=True))
-    except CannotCompileError:
-        return
+def _compare_inside(
+    estimator: Any, layout: dict[str, Any], program: dict[str, Any], probes: Probes, parity: Parity
+) -> None:
+    """Compare in bulk, without requests: class shares, which tell more than labels, and rows at the splits of trees."""
     rows = [row for row in probes.ordinary if all(value is not None for value in row)]
-    columns = columns_of(layout)
+    rows += split_rows(program["steps"], columns_of(layout), rows)
+    name, inner = "predict", program
+    if hasattr(estimator, "predict_proba"):
+        try:
+            name, inner = "predict_proba", _program(estimator, layout, shares=True)
+        except CannotCompileError:
+            name, inner = "predict", program
     frame = pd.DataFrame(rows, columns=probes.names)
-    expected = estimator.predict_proba(frame.to_numpy() if layout["kind"] == "tensor" else frame)
+    expected = np.asarray(getattr(estimator, name)(frame.to_numpy() if layout["kind"] == "tensor" else frame))
     by_column = list(zip(*rows, strict=True))
-    reader = Layout(columns)
-    found = program.score(columns_to_batch(reader, lambda index, _: list(by_column[index]), len(rows)))
-    parity.check(expected.tolist(), found.tolist(), "class shares")
+    reader = Layout(columns_of(layout))
+    found = Program(inner).score(columns_to_batch(reader, lambda index, _: list(by_column[index]), len(rows)))
+    parity.rows += len(rows)
+    parity.check(expected.tolist(), np.asarray(found).tolist(), f"{name} in bulk")
 
 
 def _arrays(saved: dict[str, Any], layout: dict[str, Any]) -> Candidate:
