@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from slipway.images.wheel_group import WheelGroup
 
 _FORMAT = 1  # of the image; raised when the same inputs shall give another one
-_PARALLEL = 4
+_PARALLEL = 8  # most of them wait for the network; what works is bounded in `dependency`
 
 
 @dataclass(frozen=True)
@@ -228,8 +228,9 @@ class _Build:
         found = self._store.find(self._stack_tag)
         if found is not None:
             return found
-        groups = [pool.submit(self._group_layer, group) for group in self._groups]
         bases = [pool.submit(self._copy_base_layer, layer) for layer in self._base.layers]
+        # The heavy ones, last by name, take longest and start first.
+        groups = [pool.submit(self._group_layer, group) for group in reversed(self._groups)][::-1]
         _raise_together([group.exception() for group in groups])
         for copied in bases:
             copied.result()
