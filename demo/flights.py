@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 LATE_MINUTES = 15
+WEEKS_PER_MONTH = 365 / 12 / 7
 TARGET = "late"
 CATEGORIES = ["carrier", "origin", "dest"]
 NUMBERS = ["dep_delay", "sched_dep_minute", "sched_arr_minute", "distance", "weekday"]
@@ -68,8 +69,12 @@ def months(flights: pd.DataFrame, first: int, last: int) -> pd.DataFrame:
     return flights[flights["month"].between(first, last)]
 
 
-def make_pipeline() -> Pipeline:
-    """An unfitted pipeline: one-hot categories, scaled numbers, logistic regression."""
+def make_pipeline(*, unknown: str = "ignore") -> Pipeline:
+    """An unfitted pipeline: one-hot categories, scaled numbers, logistic regression.
+
+    Args:
+        unknown: What a category that was not learnt does: ``ignore`` or ``error``.
+    """
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
@@ -77,7 +82,11 @@ def make_pipeline() -> Pipeline:
 
     columns = ColumnTransformer(
         [
-            ("categories", OneHotEncoder(handle_unknown="ignore", min_frequency=20), CATEGORIES),
+            (
+                "categories",
+                OneHotEncoder(handle_unknown=unknown, min_frequency=20 if unknown == "ignore" else None),
+                CATEGORIES,
+            ),
             ("numbers", StandardScaler(), NUMBERS),
         ]
     )

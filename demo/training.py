@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from demo import flights
 from demo.stage import Stage
+from slipway.drift.training import log_baseline
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -19,6 +20,8 @@ MODEL = "flights-delay"
 EXPERIMENT = "flights"
 RECIPE_TAG = "demo.recipe"
 HELD_OUT_SHARE = 0.1
+# Airlines of the deliberately broken model, which refuses flights of all others.
+BROKEN = ("UA", "B6", "EV")
 _REQUIREMENTS = ("mlflow", "scikit-learn", "skops", "pandas", "numpy")
 
 
@@ -29,10 +32,27 @@ class Recipe:
     Args:
         first_month: First month of 2013 to learn from (1 to 12).
         last_month: Last month, included.
+        carriers: Only these airlines' flights, and none else is known afterwards; empty for all.
     """
 
     first_month: int
     last_month: int
+    carriers: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The recipe in words."""
+        only = f", only {', '.join(self.carriers)}" if self.carriers else ""
+        return f"months {self.first_month} to {self.last_month}{only}"
+
+    def rows(self) -> pd.DataFrame:
+        """The flights to learn from."""
+        chosen = flights.months(flights.load_flights(), self.first_month, self.last_month)
+        return chosen[chosen["carrier"].isin(self.carriers)] if self.carriers else chosen
+
+    def make_pipeline(self) -> Pipeline:
+        """The unfitted pipeline."""
+        return flights.make_pipeline(unknown="error" if self.carriers else "ignore")
 
     def digest(self) -> str:
         """Hex of everything that goes in: months, data, columns, library versions."""
@@ -40,8 +60,9 @@ class Recipe:
             **asdict(self),
             "data": hashlib.sha256(flights.data_file().read_bytes()).hexdigest(),
             "features": flights.FEATURES,
-            "pipeline": repr(flights.make_pipeline()),
+            "pipeline": repr(self.make_pipeline()),
             "requirements": requirements(),
+            "baseline": flights.WEEKS_PER_MONTH,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -106,14 +127,14 @@ def _train(stage: Stage, recipe: Recipe) -> Registered:
     import mlflow
     from mlflow.models import infer_signature
 
-    rows = flights.months(flights.load_flights(), recipe.first_month, recipe.last_month)
+    rows = recipe.rows()
     cut = int(len(rows) * (1 - HELD_OUT_SHARE))  # in order of time: the last tenth judges
-    metrics = evaluate(_fit(rows[:cut]), rows[cut:])
-    pipeline = _fit(rows)
+    metrics = evaluate(_fit(recipe, rows[:cut]), rows[cut:])
+    pipeline = _fit(recipe, rows)
     example = rows[flights.FEATURES].sample(20, random_state=0).reset_index(drop=True)
 
     mlflow.set_experiment(EXPERIMENT)
-    with mlflow.start_run(run_name=f"2013 months {recipe.first_month}-{recipe.last_month}") as run:
+    with mlflow.start_run(run_name=f"2013 {recipe.text}") as run:
         mlflow.log_params({**asdict(recipe), "rows": len(rows), "late_minutes": flights.LATE_MINUTES})
         mlflow.log_metrics(metrics)
         logged = mlflow.sklearn.log_model(
@@ -124,9 +145,14 @@ def _train(stage: Stage, recipe: Recipe) -> Registered:
             pip_requirements=requirements(),
             pyfunc_predict_fn="predict_proba",
         )
+        months = recipe.last_month - recipe.first_month + 1
+        chunks = round(months * flights.WEEKS_PER_MONTH)
+        log_baseline(
+            logged.model_id, rows[flights.FEATURES], pipeline.predict_proba(rows[flights.FEATURES]), chunks=chunks
+        )
     version = mlflow.register_model(logged.model_uri, MODEL, tags={RECIPE_TAG: recipe.digest()})
     return Registered(int(version.version), run.info.run_id, metrics, reused=False)
 
 
-def _fit(rows: pd.DataFrame) -> Pipeline:
-    return flights.make_pipeline().fit(rows[flights.FEATURES], rows[flights.TARGET])
+def _fit(recipe: Recipe, rows: pd.DataFrame) -> Pipeline:
+    return recipe.make_pipeline().fit(rows[flights.FEATURES], rows[flights.TARGET])

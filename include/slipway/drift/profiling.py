@@ -50,14 +50,27 @@ def profile_batch(
     return Profile(bins_digest=bins.digest, rows=batch.num_rows, columns=columns, first=first, last=last)
 
 
+def finite_numbers(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the finite numbers of an Arrow column, times as seconds since 1970."""
+    numbers = _as_numbers(values)[0]
+    finite: np.ndarray[Any, np.dtype[np.float64]] = numbers[np.isfinite(numbers)]
+    return finite
+
+
+def category_counts_of(values: Any) -> dict[str, int]:
+    """Return how often each category occurs in an Arrow column."""
+    return {value: count for value, count in _value_counts(values) if isinstance(value, str)}
+
+
 def _numeric(values: pa.Array | None, bins: NumericBins, rows: int) -> NumericProfile:
     size = len(bins)
     if values is None:
         return NumericProfile(np.zeros(size, dtype=np.int64), missing=rows)
     numbers, missing, mismatched = _as_numbers(values)
     finite = numbers[np.isfinite(numbers)]
-    missing += int(np.isnan(numbers).sum())
-    infinite = len(numbers) - len(finite) - int(np.isnan(numbers).sum())
+    undefined = int(np.isnan(numbers).sum())
+    missing += undefined
+    infinite = len(numbers) - len(finite) - undefined
     # Placing the few borders into the sorted values is faster than placing each value between the borders.
     ordered = np.sort(finite)
     below = np.searchsorted(ordered, np.asarray(bins.edges), side="left")

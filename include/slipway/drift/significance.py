@@ -91,9 +91,16 @@ class DistanceTest:
         return max(0.0, self.value - self.effect.bias - self._margin(alpha, self.rows))
 
     def tells(self, alpha: float, rows: int) -> bool:
-        """Whether a window of ``rows`` would show a distance of twice the tolerance."""
+        """Whether a window of ``rows`` would show a distance of twice the tolerance beyond what the reference varies.
+
+        What the reference itself varies by stays however many rows there are; it is no lack of rows.
+        """
         bias = self.effect.bias * math.sqrt(self.rows / rows)
-        return self._margin(alpha, rows) + bias <= self.tolerance
+        return self._margin(alpha, rows) + bias <= self.tolerance + self.allowance(alpha)
+
+    def allowance(self, alpha: float) -> float:
+        """What windows of any size may differ by, because parts of the reference do."""
+        return math.sqrt(math.log(2 / alpha) / 2 * self.spread.variance)
 
     def _scale(self, rows: int) -> float:
         return math.sqrt(1 / rows + 1 / self.effect.baseline_rows + self.spread.for_rows(rows))
