@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway.errors import BaseImageError, DependencyLockError, RegistryRefusedError, RegistryUnavailableError
-from slipway.images.base import SCRATCH, BaseImage, check_python, resolve_base
+from slipway.images.base import SCRATCH, BaseImage, check_python, pin, resolve_base
 from slipway.images.builder import BuiltImage
 from slipway.images.dependency import DEPS_DIR
 from slipway.images.inspection import inspect_image
@@ -138,8 +138,7 @@ def _inputs(request: ImageRequest, base: BaseImage) -> str:
 def _build_arguments(request: ImageRequest, base: BaseImage, inputs: str, name: str) -> list[str]:
     run = run_config(base, python=request.python, inputs=inputs, labels=request.labels, environment=request.environment)
     labels = [f"--label={key}={value}" for key, value in run["Labels"].items()]
-    repository = base.reference.partition("@")[0]
-    pinned = f"{repository}@{base.digest}"
+    pinned = pin(base.reference, base.digest)
     return ["build", "--quiet", "--platform", request.platform, f"--build-arg=BASE={pinned}", *labels, "--tag", name]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slipway.errors import AccessDeniedError, BaseImageError
-from slipway.images.base import check_python, choose_base, resolve_base
+from slipway.images.base import check_python, choose_base, pin, resolve_base
 from slipway.images.layer import digest_of
 from slipway.images.manifest import DOCKER_LAYER, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 
@@ -94,3 +94,15 @@ def test_the_base_is_chosen_by_python_version() -> None:
     assert choose_base({"3.11": "python:3.11-slim", "3.12": "scratch"}, "3.12") == "scratch"
     with pytest.raises(BaseImageError, match=r"needs Python 3\.10, .* for 3\.11: add"):
         choose_base({"3.11": "python:3.11-slim"}, "3.10")
+
+
+def test_a_pinned_base_stays_when_its_tag_moves_on(registry: Registry) -> None:
+    reference = f"{registry.host}/base/python:3.11"
+    add_base(registry)
+    before = resolve_base(reference)
+    pinned = pin(reference, before.digest)
+    add_base(registry, Env=["PYTHON_VERSION=3.11.10"])
+    assert resolve_base(reference).digest != before.digest
+    assert resolve_base(pinned).digest == before.digest
+    assert pin(pinned, before.digest) == pinned
+    assert pin("scratch", "scratch") == "scratch"
