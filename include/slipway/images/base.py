@@ -62,6 +62,11 @@ def choose_base(base_images: Mapping[str, str], python: str) -> str:
         ) from None
 
 
+def pin(reference: str, digest: str) -> str:
+    """Return a reference that stays what it is now: with the digest that `resolve_base` found."""
+    return reference if reference == SCRATCH else f"{reference.partition('@')[0]}@{digest}"
+
+
 def resolve_base(reference: str, *, platform: str = "linux/amd64", registry: RegistryClient | None = None) -> BaseImage:
     """Look up a base image and pin it by digest.
 
