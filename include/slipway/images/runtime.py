@@ -17,6 +17,7 @@ MODEL_DIR = "/opt/slipway/model"
 RELEASE_LABEL = "io.slipway.release"
 SERVICE_LABEL = "io.slipway.service"
 INPUTS_LABEL = "io.slipway.inputs"  # key of everything that went in: two images with equal keys are the same release
+PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"  # the server heeds SAGEMAKER_BIND_TO_PORT
 PORT = 8080  # where SageMaker sends /ping and /invocations
 _USER = "1000"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -49,6 +50,7 @@ def run_config(
             **labels,
             PYTHON_LABEL: python,
             INPUTS_LABEL: inputs,
+            PORT_LABEL: "true",
             "org.opencontainers.image.base.name": base.reference,
             "org.opencontainers.image.base.digest": base.digest,
         },
