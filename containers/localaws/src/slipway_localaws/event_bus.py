@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any
 from moto.core.exceptions import ServiceException
 from moto.events.models import Rule, events_backends
 from moto.sns.models import sns_backends
+from moto.sqs.models import sqs_backends
 
 log = logging.getLogger(__name__)
 
@@ -42,17 +44,19 @@ def emit(
 
 
 def _deliver(rule: Rule, event: dict[str, Any]) -> None:
-    """To SNS here, to all other targets by moto (queues, logs, other buses)."""
+    """To topics and queues here, to all other targets by moto, whose events lack the account."""
     all_targets = rule.targets
     for target in all_targets:
-        service = target["Arn"].split(":")[2]
+        _, _, service, region, account, name, *_ = target["Arn"].split(":")
         try:
             if service == "sns":
-                _, _, _, region, account, _ = target["Arn"].split(":")
                 sns_backends[account][region].publish(arn=target["Arn"], message=json.dumps(event))
-                continue
-            rule.targets = [target]
-            rule.send_to_targets(event)  # type: ignore[arg-type]
+            elif service == "sqs" and not target.get("InputTransformer"):
+                group = target.get("SqsParameters", {}).get("MessageGroupId")
+                sqs_backends[account][region].send_message(name, json.dumps(event), group_id=group)
+            else:
+                rule.targets = [target]
+                rule.send_to_targets({**event, "time": time.time(), "ingestion-time": time.time()})  # type: ignore[arg-type]
         except (ServiceException, NotImplementedError) as error:
             log.warning("event %s was not delivered to %s: %s", event["detail-type"], target["Arn"], error)
         finally:

@@ -34,6 +34,7 @@ class Settings:
         transition_seconds: how long a change of weights or capacities takes.
         max_processes: most containers that a variant gets.
         max_startup_seconds: cap on start-up health checks.
+        scaling_period_seconds: period of the scaling policies' metrics; AWS's is 60.
     """
 
     host: str
@@ -43,6 +44,7 @@ class Settings:
     transition_seconds: float = 0.5
     max_processes: int = 1
     max_startup_seconds: float = float("inf")
+    scaling_period_seconds: int = 60
 
 
 class StandIn:
@@ -58,6 +60,8 @@ class StandIn:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         from slipway_localaws import sqs_waiting
+        from slipway_localaws.autoscaling import targets as scaling_targets
+        from slipway_localaws.autoscaling.actuator import Actuator
         from slipway_localaws.cloudwatch import api as cloudwatch
         from slipway_localaws.cloudwatch.alarm_watch import AlarmWatch
         from slipway_localaws.cloudwatch.series import MetricStore
@@ -75,6 +79,7 @@ class StandIn:
         from slipway_localaws.runtime.recorder import Recorder
         from slipway_localaws.s3 import patches as s3
         from slipway_localaws.sagemaker import control_plane as sagemaker
+        from slipway_localaws.sagemaker.events import send_status
 
         self._started_at = time.time()
         self.folder = StateFolder(settings.state)
@@ -98,6 +103,9 @@ class StandIn:
         sqs_waiting.install()
         ecr.install(blobs, signer)
         sagemaker.install(self.controller, images)
+        self.controller.listeners.append(send_status)
+        scaling_targets.install()
+        Actuator(self.controller, self.metrics, settings.scaling_period_seconds, self.store.note)
         cloudwatch.install(self.metrics, AlarmWatch(self.metrics, self.store.note))
         self.front = Front(
             moto=DomainDispatcherApplication(create_backend_app),
@@ -196,5 +204,8 @@ def parse_arguments(arguments: list[str]) -> Settings:
     parser.add_argument("--max-processes", type=int, default=1, help="most containers that one variant gets")
     parser.add_argument(
         "--max-startup-seconds", type=float, default=float("inf"), help="cap on start-up health checks, for tests"
+    )
+    parser.add_argument(
+        "--scaling-period-seconds", type=int, default=60, help="period of scaling policies' metrics, for tests"
     )
     return Settings(**vars(parser.parse_args(arguments)))

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from slipway_localaws.hosting.fleet import Fleet, Host, LaunchFailedError
@@ -19,6 +20,7 @@ from slipway_localaws.runtime.routing import Route
 from slipway_localaws.sagemaker.records import HostedEndpoint, VariantState, now
 
 log = logging.getLogger(__name__)
+_MAINTENANCE_TICK_SECONDS = 0.3
 
 
 class StatusListener(Protocol):
@@ -42,9 +44,11 @@ class Controller:
         self._transition_seconds = transition_seconds
         self._on_change = on_change
         self._fleets: dict[EndpointKey, Fleet] = {}
+        self._hosted: dict[EndpointKey, HostedEndpoint] = {}
         self.routes: dict[EndpointKey, Route] = {}
         self.listeners: list[StatusListener] = []
         self._closing = threading.Event()
+        threading.Thread(target=self._maintain, name="maintenance", daemon=True).start()
 
     # -- operations: called with MOTO_LOCK held, they return at once ------------------------------------------------
 
@@ -68,6 +72,7 @@ class Controller:
         """Stop hosting an endpoint and then ``forget`` it."""
         self._set(endpoint, "Deleting")
         self.routes.pop(endpoint.key, None)
+        self._hosted.pop(endpoint.key, None)
         self._background("delete", endpoint, lambda each: self._delete(each, forget))
 
     def restore(self, endpoints: Iterable[HostedEndpoint]) -> None:
@@ -109,6 +114,7 @@ class Controller:
                 fleet.stop()
                 return
             self._fleets[endpoint.key] = fleet
+            self._hosted[endpoint.key] = endpoint
             self._open_route(endpoint, fleet)
             if was_new:
                 endpoint.creation_time = endpoint.creation_time or now()
@@ -176,6 +182,26 @@ class Controller:
             time.sleep(0.05)
         fleet.stop()
 
+    def _maintain(self) -> None:
+        """SageMaker's own maintenance, which tests ask for: some time in ``SystemUpdating``, serving all the while."""
+        while not self._closing.wait(_MAINTENANCE_TICK_SECONDS):
+            if not self._host.faults:
+                continue
+            with MOTO_LOCK:
+                for endpoint in list(self._hosted.values()):
+                    if endpoint.endpoint_status != "InService":
+                        continue
+                    fault = self._host.faults.hit(("system_updating",), endpoint=endpoint.endpoint_name)
+                    if fault is not None:
+                        self._set(endpoint, "SystemUpdating")
+                        seconds = fault.latency_ms / 1000 or self._transition_seconds
+                        self._background("maintain", endpoint, partial(self._end_maintenance, seconds))
+
+    def _end_maintenance(self, seconds: float, endpoint: HostedEndpoint) -> None:
+        self._closing.wait(seconds)
+        with MOTO_LOCK:
+            self._set(endpoint, "InService")
+
     # -- helpers ------------------------------------------------------------------------------------------------------
 
     def _open_route(self, endpoint: HostedEndpoint, fleet: Fleet) -> None:
@@ -194,7 +220,10 @@ class Controller:
     def _notify(self, endpoint: HostedEndpoint) -> None:
         self._on_change("sagemaker")
         for listener in self.listeners:
-            listener(endpoint)
+            try:
+                listener(endpoint)
+            except Exception:
+                log.exception("nobody was told of the new status of %s", endpoint.endpoint_name)
 
     def _background(self, what: str, endpoint: HostedEndpoint, work: Callable[[HostedEndpoint], None]) -> None:
         def run() -> None:

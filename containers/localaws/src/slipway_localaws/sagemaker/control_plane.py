@@ -14,6 +14,7 @@ from moto.sagemaker.models import SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemaker.utils import arn_formatter
 
+from slipway_localaws.autoscaling.targets import check_update, deregister_all
 from slipway_localaws.hosting.controller import Controller
 from slipway_localaws.hosting.images import ImageRefusedError, ImageStore
 from slipway_localaws.hosting.plan import DeploymentPlan, EndpointKey
@@ -121,6 +122,7 @@ class Actions:
                 f'Cannot update endpoint "{endpoint.arn}" with the endpoint configuration "{plan.config_name}" that it '
                 "already uses."
             )
+        check_update(endpoint, plan)
         variants = {variant.name: VariantState(variant) for variant in plan.variants}
         if parameters.get("RetainAllVariantProperties"):
             _retain(endpoint, variants, parameters.get("ExcludeRetainedVariantProperties") or [])
@@ -159,6 +161,7 @@ class Actions:
         if endpoint.endpoint_status in {"Creating", "Updating", "SystemUpdating", "RollingBack"}:
             raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
         if endpoint.endpoint_status != "Deleting":
+            deregister_all(endpoint)
 
             def forget() -> None:
                 backend.endpoints.pop(endpoint.endpoint_name, None)
