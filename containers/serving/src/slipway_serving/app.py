@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from granian.rsgi import ProtocolClosed, ProtocolError
 
 from slipway_serving.board import prometheus
 from slipway_serving.message import JSON, Request, Response
@@ -119,16 +120,19 @@ class App:
     async def _read_body(self, declared: str | None, protocol: Any) -> bytes | Response:
         """Return the body, or the refusal of one that is too long or too slow."""
         limit = self._settings.max_body_bytes
-        if declared is not None and declared.isdecimal():
-            if int(declared) > limit:
-                return _too_large(limit)
-            if int(declared) <= 16_384:
-                body: bytes = await protocol()
-                return body
+        is_known = declared is not None and declared.isdecimal()
+        if is_known and int(declared or 0) > limit:
+            return _too_large(limit)
         try:
-            return await asyncio.wait_for(_collect(protocol, limit), BODY_TIMEOUT_SECONDS)
+            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+                body: bytes | Response = await protocol() if is_known else await _collect(protocol, limit)
+                return body
         except TimeoutError:
             return problem(408, "BAD_REQUEST", f"The body did not arrive within {BODY_TIMEOUT_SECONDS:g} s")
+        except (ProtocolError, ProtocolClosed):
+            return problem(
+                400, "BAD_REQUEST", "The body ended before its announced length, or its chunks are malformed"
+            )
 
     def _answer_simple(self, path: str, method: str) -> Response:
         wanted = _METHODS.get(path)
