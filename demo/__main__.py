@@ -40,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     except DemoError as error:
         sys.stderr.write(f"slipway: {error}\n")
         return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as `head` does
+        return 0
     except KeyboardInterrupt:
         sys.stderr.write("slipway: stopped.\n")
         return INTERRUPTED
