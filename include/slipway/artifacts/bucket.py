@@ -32,6 +32,7 @@ ORIGIN = "slipway-origin"  # user metadata: tag of the content that an object wa
 # Shorter than the ten minutes before expiry at which botocore insists on fresh credentials.
 _CREDENTIALS_SECONDS = 300
 _MOST_FAILURES = 3
+_ATTEMPTS = 5
 _DELETE_AT_ONCE = 1000
 
 
@@ -47,7 +48,7 @@ class Bucket:
 
     def __init__(self, session: boto3.Session, location: S3Location, endpoint_url: str | None, workers: int) -> None:
         self.location = location
-        config = Config(max_pool_connections=workers + 2, retries={"mode": "standard", "max_attempts": 5})
+        config = Config(max_pool_connections=workers + 2, retries={"mode": "standard", "max_attempts": _ATTEMPTS})
         with aws_call(f"use {location}", unavailable=StorageUnavailableError):
             self.client: S3Client = session.client("s3", endpoint_url=endpoint_url, config=config)
         self._store = _open_store(session, self.client, location.bucket)
@@ -155,7 +156,7 @@ def _open_store(session: boto3.Session, client: S3Client, bucket: str) -> S3Stor
             endpoint=endpoint,
             region=client.meta.region_name,
             client_options={"allow_http": endpoint.startswith("http://"), "timeout": timedelta(minutes=5)},
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
+            retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=30)},  # boto3 is more patient
             credential_provider=Boto3CredentialProvider(session, ttl=timedelta(seconds=_CREDENTIALS_SECONDS)),
         )
     except Exception:  # noqa: BLE001  # whatever it dislikes: boto3 goes on, and names what is really wrong

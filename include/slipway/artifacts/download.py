@@ -46,14 +46,19 @@ class Download:
         self._report = report
         self._lock = threading.Lock()
         self._left = 0
+        self._trusts_earlier_runs = True
         self._part = self._done = Path()
 
     def start(self) -> Iterable[Work] | None:
         """Fetch a small object, or prepare the pieces of a big one."""
         self._part, self._done = self._folder.partial(self._entry.path)
         if self._entry.size <= _PIECE:
-            self._fetch_whole()
+            patiently(self._fetch_whole)
+            self._report(self._entry.size, 1)
             return None
+        return self._pieces()
+
+    def _pieces(self) -> list[Work]:
         missing = self._missing()
         self._left = len(missing)
         return [partial(self._piece, *span) for span in missing] or [self._finish]
@@ -61,12 +66,11 @@ class Download:
     def _fetch_whole(self) -> None:
         descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
         try:
-            patiently(lambda: self._fetch(descriptor, 0, self._entry.size))
+            self._fetch(descriptor, 0, self._entry.size)
             digest = range_digest(descriptor, 0, self._entry.size).hex()
         finally:
             os.close(descriptor)
         self._place(checked=digest == self._entry.tag)
-        self._report(self._entry.size, 1)
 
     def _missing(self) -> list[tuple[int, int]]:
         """The pieces that are not there yet; notes of another version of the object are thrown away."""
@@ -96,9 +100,17 @@ class Download:
             self._left -= 1
             return [self._finish] if self._left == 0 else None
 
-    def _finish(self) -> None:
-        self._place(checked=file_has_tag(self._part, self._entry.size, self._entry.tag or ""))
+    def _finish(self) -> Iterable[Work] | None:
+        try:
+            self._place(checked=file_has_tag(self._part, self._entry.size, self._entry.tag or ""))
+        except StorageUnavailableError:
+            if not self._trusts_earlier_runs:
+                raise
+            self._trusts_earlier_runs = False  # perhaps one of their pieces is bad: all of them again, once
+            self._report(-self._entry.size, 0)
+            return self._pieces()
         self._report(0, 1)
+        return None
 
     def _place(self, *, checked: bool) -> None:
         size, tag = self._entry.size, self._entry.tag or ""

@@ -11,6 +11,7 @@ from slipway.artifacts.bucket import ORIGIN, Bucket, clean_tag
 from slipway.artifacts.content_tag import MEBIBYTE, part_count, ranges
 from slipway.artifacts.sync_plan import Entry
 from slipway.artifacts.work import Work, run_all
+from slipway.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -48,7 +49,7 @@ class ServerCopy:
         if self._entry.size <= IN_PARTS_BYTES:
             self._copy_whole()
             return None
-        return self.open(_attributes(self._source.head(self._entry.path), self._entry.tag))
+        return self.open(self._noted_attributes())
 
     def open(self, attributes: dict[str, Any]) -> list[Work]:
         """Begin a copy in parts that gives the new object these attributes; returns the work of its parts."""
@@ -69,6 +70,7 @@ class ServerCopy:
             answer = self._destination.client.copy_object(**self._target(), **self._from(), **changes)
         given = clean_tag(answer["CopyObjectResult"].get("ETag"))
         if not changes and given != self._entry.tag:
+            self._noted_attributes()
             self._destination.hides_tags = True
             write_origin(self._destination, self._entry, self._entry.tag or "")
         self._report(self._entry.size, 1)
@@ -96,6 +98,15 @@ class ServerCopy:
                 MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
             )
         self._report(0, 1)
+
+    def _noted_attributes(self) -> dict[str, Any]:
+        """The source's attributes with its tag as origin; refused when the source is not what was listed any more."""
+        head = self._source.head(self._entry.path)
+        if clean_tag(head["ETag"]) != self._entry.tag:
+            raise StorageUnavailableError(
+                f"{self._source.location}{self._entry.path} changed while it was being copied; run the sync again."
+            )
+        return _attributes(head, self._entry.tag)
 
     def _target(self) -> Any:
         return {"Bucket": self._destination.name, "Key": self._destination.key(self._entry.path)}

@@ -1,0 +1,34 @@
+"""An S3 in a process of its own: ``python s3_server.py <port>``. Whoever starts it makes the buckets.
+
+As on AWS, and unlike moto's own, the ETag of an object that is encrypted with a KMS key is not the MD5 of its content
+and differs from object to object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+
+from moto.s3.models import FakeKey
+from moto.server import ThreadedMotoServer
+
+_plain_etag = FakeKey.etag.fget
+
+
+def _etag(key: FakeKey) -> str:
+    plain = _plain_etag(key)  # type: ignore[misc]
+    if key.encryption != "aws:kms":
+        return plain
+    parts = plain.strip('"').partition("-")
+    opaque = hashlib.md5(f"{plain}{key.bucket_name}{key.name}{key.last_modified}".encode()).hexdigest()
+    return f'"{opaque}{parts[1]}{parts[2]}"'
+
+
+if __name__ == "__main__":
+    FakeKey.etag = property(_etag)  # type: ignore[assignment,method-assign]
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=int(sys.argv[1]), verbose=False)
+    server.start()
+    sys.stdin.read()  # until the parent is gone
+    server.stop()
