@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,10 +37,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -> MlflowClient:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "http", "host": uri}))
-    client = MlflowClient(uri, uri)
+def registry(mlflow_uri: str, service: Service) -> MlflowClient:
+    client = MlflowClient(mlflow_uri, mlflow_uri)
     client.create_registered_model(service.spec.model)
     for number in (1, 2):
         client.create_model_version(service.spec.model, f"s3://models/m-{number}")

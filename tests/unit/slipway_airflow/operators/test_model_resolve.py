@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +19,8 @@ MLMODEL = "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n"
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    """An MLflow registry in a file, reached through the connection ``mlflow_default``."""
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "http", "host": uri}))
-    client = MlflowClient(uri, uri)
+def registry(mlflow_uri: str) -> MlflowClient:
+    client = MlflowClient(mlflow_uri, mlflow_uri)
     client.create_registered_model("flights-delay")
     return client
 
