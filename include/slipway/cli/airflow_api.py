@@ -99,7 +99,7 @@ class AirflowApi:
         """Return ``ErrorClass: message`` of a failed task's last try, or None when its log tells none."""
         for entry in reversed(self.log_entries(task)):
             if entry.get("error_detail"):
-                return _error_text(entry["error_detail"][-1])
+                return _error_text(entry["error_detail"][0])  # its causes follow
         return None
 
     def trigger(
