@@ -4,39 +4,54 @@ Gives an approved release the production traffic, and takes it back when it is n
 
 | task | what it does |
 | --- | --- |
-| `record` | takes the newest approved release and the lease of the `prod` endpoint; notes what is served now, the way back |
-| `launch` | creates the endpoint (first release), or moves all its traffic with one update; waits until that is done |
-| `verify` | sends the golden rows to production and compares |
-| `finish` | records the champion: in the state, as MLflow's alias `champion`, in the ledger; gives the lease back |
-| `roll_back` | runs at the end in any case; undoes whatever was begun and not finished, also when a person marks the run failed |
+| `record` | takes the newest approved release and the lease of `prod`; notes the plan, and what is served now |
+| `prepare` | brings the challenger onto the endpoint at weight 0; a first release gets the endpoint for itself |
+| `verify` | sends the golden rows straight to the challenger and compares |
+| `step_1.shift` … | scales the challenger and gives it the step's share of the traffic |
+| `step_1.judge` … | compares both variants' errors, slow answers and refusals, until the step passes or fails |
+| `finish.shift`, `finish.judge` | all traffic, judged against the champion of before, which stays warm |
+| `finish.champion` | records the champion: in the state, as MLflow's alias `champion`, in the ledger |
+| `finish.retire` | after the warm time the old champion leaves; the new one scales |
+| `roll_back` | undoes whatever was begun and not finished, also when a person marks the run failed |
+
+A promotion without a plan (the first launch, strategy `all_at_once`) skips the steps.
 
 **It is woken** by the asset of `<service>.deploy`, or started by hand with *Trigger*. Either way it takes the newest
 approved release; when none waits, all tasks are skipped and nothing is changed. Pausing this DAG is no way to stop a
-promotion: its tasks would not run, `roll_back` included. Mark the run failed instead.
+promotion: its tasks would not run, `roll_back` included. Use `slipway hold`, `abort` and `approve-now`, or mark the run
+failed.
 
-**When it fails**, production serves what it served before, and the run stays red. A first launch that fails is removed;
-the ledger holds what would bring it back. A failure after `finish` has recorded the champion is not rolled back: clear
-`finish`, and it does what is left to do.
+**When it fails**, production serves what it served before, and the run stays red. The champion's size and traffic come
+back in the first calls, then its config. A first launch that fails is removed; the ledger holds what would bring it
+back. A failure after `finish.champion` is not rolled back: clear the task, and it does what is left to do.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, TaskGroup, TriggerRule, chain
 
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
+from slipway_airflow.operators.canary import FINAL
+from slipway_airflow.operators.canary_judge import CanaryJudgeOperator
+from slipway_airflow.operators.canary_prepare import CanaryPrepareOperator
+from slipway_airflow.operators.canary_shift import CanaryShiftOperator
 from slipway_airflow.operators.endpoint_verify import EndpointVerifyOperator
 from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
 from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
-from slipway_airflow.operators.promotion_launch import PromotionLaunchOperator
+from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
 from slipway_dags.assets import approved
 from slipway_dags.params import Override, PromoteOverrides, checked_by, overrides_param, reason_param
 from slipway_dags.services import common_arguments, page, service_dags
 
 ROLL_BACK_TIMEOUT = timedelta(hours=3)
+SHIFT_TIMEOUT = timedelta(hours=1)
+# A step that was skipped (no plan, or a shorter one) does not skip what follows.
+WHATEVER_WAS_SKIPPED = TriggerRule.NONE_FAILED
 
 
 def promote(spec: ServiceSpec, platform: Platform) -> DAG:
@@ -45,7 +60,7 @@ def promote(spec: ServiceSpec, platform: Platform) -> DAG:
     :param spec: The service.
     :param platform: The installation.
     """
-    prod = {
+    prod: dict[str, Any] = {
         "spec": spec,
         "platform": platform,
         "aws_conn_id": spec.stages.prod.aws_conn_id or platform.aws_conn_id,
@@ -62,26 +77,56 @@ def promote(spec: ServiceSpec, platform: Platform) -> DAG:
             "instance_type": Override(dag, "instance_type"),
             "instance_count": Override(dag, "instance_count"),
         }
-        record = PromotionBeginOperator(task_id="record", pre_execute=checked_by(PromoteOverrides), **prod)
-        launch = PromotionLaunchOperator(
-            task_id="launch",
-            release_id=record.output["release_id"],
-            waiter_delay=5,
-            waiter_max_attempts=900,
-            deferrable=True,
-            **size,
+        waiting = {"waiter_delay": 5, "waiter_max_attempts": 900, "deferrable": True}
+        record = PromotionBeginOperator(
+            task_id="record",
+            pre_execute=checked_by(PromoteOverrides),
+            weights_pct=Override(dag, "weights_pct"),
             **prod,
         )
-        verify = EndpointVerifyOperator(task_id="verify", stage="prod", release_id=launch.output["release_id"], **prod)
-        finish = PromotionFinishOperator(
-            task_id="finish",
-            config_name="{{ ti.xcom_pull(task_ids='launch', key='config_name') }}",
-            mlflow_conn_id=platform.mlflow_conn_id,
-            **prod,
+        release_id = record.output["release_id"]
+        prepare = CanaryPrepareOperator(task_id="prepare", release_id=release_id, **waiting, **size, **prod)
+        verify = EndpointVerifyOperator(
+            task_id="verify", stage="prod", release_id=release_id, variant=prepare.output["variant"], **prod
         )
+        steps = [_step(number, spec, prod) for number in range(1, _planned_steps(spec) + 1)]
+        with TaskGroup("finish") as finish:
+            shift, judge = _shift_and_judge(FINAL, spec, prod)
+            champion = PromotionFinishOperator(
+                task_id="champion",
+                config_name="{{ ti.xcom_pull(task_ids='prepare', key='config_name') }}",
+                mlflow_conn_id=platform.mlflow_conn_id,
+                trigger_rule=WHATEVER_WAS_SKIPPED,
+                **prod,
+            )
+            retire = PromotionRetireOperator(task_id="retire", release_id=release_id, **waiting, **size, **prod)
+            chain(shift, judge, champion, retire)
         roll_back = PromotionRollBackOperator(task_id="roll_back", execution_timeout=ROLL_BACK_TIMEOUT, **size, **prod)
-        chain(record, launch, verify, finish, roll_back.as_teardown(setups=record))
+        chain(record, prepare, verify, *steps, finish, roll_back.as_teardown(setups=record))
     return dag
+
+
+def _planned_steps(spec: ServiceSpec) -> int:
+    return len(spec.promote.weights_pct) if spec.promote.strategy == "canary" else 0
+
+
+def _step(number: int, spec: ServiceSpec, prod: dict[str, Any]) -> TaskGroup:
+    """One weight of the plan. Steps are numbered; what a number means is in the plan that ``record`` froze."""
+    with TaskGroup(f"step_{number}") as group:
+        chain(*_shift_and_judge(number, spec, prod))
+    return group
+
+
+def _shift_and_judge(
+    step: int | str, spec: ServiceSpec, prod: dict[str, Any]
+) -> tuple[CanaryShiftOperator, CanaryJudgeOperator]:
+    plan = spec.promote
+    longest = timedelta(minutes=plan.bake_minutes, hours=plan.max_hold_hours + spec.approval.timeout_hours + 1)
+    shift = CanaryShiftOperator(
+        task_id="shift", step=step, execution_timeout=SHIFT_TIMEOUT, trigger_rule=WHATEVER_WAS_SKIPPED, **prod
+    )
+    judge = CanaryJudgeOperator(task_id="judge", step=step, execution_timeout=longest, deferrable=True, **prod)
+    return shift, judge
 
 
 globals().update(service_dags(promote))

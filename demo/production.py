@@ -38,6 +38,12 @@ class Comparison:
     mismatches: list[str]
 
 
+def is_live(stage: Stage, endpoint: str) -> bool:
+    """Whether an endpoint answers requests now."""
+    found = stage.aws("sagemaker").list_endpoints(NameContains=endpoint, StatusEquals="InService")["Endpoints"]
+    return any(each["EndpointName"] == endpoint for each in found)
+
+
 def describe(stage: Stage, service: str, endpoint: str) -> Live:
     """Reads back an endpoint: status, release, image.
 

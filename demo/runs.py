@@ -40,7 +40,7 @@ def follow(airflow: AirflowApi, run: DagRun, step: Step, *, seconds: float, unti
     deadline = time.monotonic() + seconds
     while True:
         now, tasks = airflow.dag_run(run.dag_id, run.run_id), airflow.task_instances(run.dag_id, run.run_id)
-        step.tasks([_line(task) for task in tasks])
+        step.tasks(task_lines(tasks))
         if now.state == "failed":
             raise ChapterFailedError(f"{run.dag_id} failed: {failure(airflow, tasks)}")
         if now.finished or (until_waiting and any(task.state == "awaiting_input" for task in tasks)):
@@ -87,6 +87,11 @@ def step_seconds(airflow: AirflowApi, run: DagRun) -> dict[str, float]:
         for task in airflow.task_instances(run.dag_id, run.run_id)
         if task.started_at is not None
     }
+
+
+def task_lines(tasks: list[TaskInstance]) -> list[TaskLine]:
+    """The tasks as the display shows them."""
+    return [_line(task) for task in tasks]
 
 
 def _line(task: TaskInstance) -> TaskLine:

@@ -40,6 +40,12 @@ class StageOverrides(BaseModel):
 class PromoteOverrides(StageOverrides):
     """What one promotion may change."""
 
+    weights_pct: list[float] | None = Field(
+        None,
+        min_length=1,
+        description="Weights of the spec's plan that this run keeps; it may only leave some out.",
+    )
+
 
 class DeployOverrides(StageOverrides):
     """What one deployment may change."""
@@ -49,6 +55,15 @@ class DeployOverrides(StageOverrides):
         False,
         description="This run takes the place of one that waited for approval; `slipway deploy --supersede` sets it.",
     )
+
+
+class MonitorOverrides(BaseModel):
+    """What one look of the monitor may change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    window_from: str | None = Field(None, description="Begin of the window, such as 2026-01-31T00:00:00Z.")
+    window_until: str | None = Field(None, description="End of the window; left out: now.")
 
 
 def version_param() -> Param:

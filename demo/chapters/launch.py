@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 from demo import flights
-from demo.display import Step
-from demo.errors import ChapterFailedError
 from demo.journal import changes, position
-from demo.production import Live, compare, describe, payload, same
+from demo.production import Live, compare, describe, is_live, payload, same
+from demo.releasing import DEPLOY_SECONDS, deploy_and_approve, trigger_deploy, woke_promotion
 from demo.runs import follow, open_airflow, step_seconds, wait_for_run
 from demo.samples import write_samples
 from demo.stage import Stage, expect
+from demo.traffic import live_traffic
 from demo.training import Recipe, Registered, train_and_register
 from slipway.cli.airflow_api import AirflowApi
 from slipway.cli.airflow_records import DagRun
-from slipway.errors import UnknownServiceError
 from slipway.spec import ServiceSpec, load_services
 
 TITLE = "Launch: a registered model becomes a live, verified, approved endpoint"
@@ -25,9 +25,8 @@ TEXT = "Real flights of 2013, a scikit-learn model, a daemonless image build, an
 
 SERVICE = "flights"
 ROWS = 1000
-_DEPLOY_SECONDS = 420.0
-_PROMOTE_SECONDS = 300.0
-_PARSE_SECONDS = 90.0
+_CANARY_PER_SECOND = 40.0
+_PROMOTE_SECONDS = 420.0
 
 
 def play(stage: Stage) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def play(stage: Stage) -> dict[str, Any]:
     spec = load_services(stage.settings.project).specs[SERVICE]
     airflow = open_airflow(stage.settings)
     registered, train_seconds = _train(stage)
-    deploy, promote = _launch(stage, airflow)
+    deploy, promote = _launch(stage, airflow, spec)
     seconds = {"train": train_seconds, **_task_seconds(airflow, "deploy", deploy)}
     if promote is not None:
         seconds.update(_task_seconds(airflow, "promote", promote))
@@ -58,57 +57,21 @@ def _train(stage: Stage) -> tuple[Registered, float]:
     return registered, round(time.monotonic() - began, 1)
 
 
-def _launch(stage: Stage, airflow: AirflowApi) -> tuple[DagRun, DagRun | None]:
+def _launch(stage: Stage, airflow: AirflowApi, spec: ServiceSpec) -> tuple[DagRun, DagRun | None]:
     """Deploy with its approval, and the promotion that it wakes (none when the release is the champion already)."""
     began = datetime.now(UTC)
     with stage.display.step(f"{SERVICE}.deploy, triggered over Airflow's REST API") as step:
-        _reject_waiting(stage, airflow)
-        run = _trigger(airflow, {"model_version": "candidate", "reason": "first launch"})
-        waiting = follow(airflow, run, step, seconds=_DEPLOY_SECONDS, until_waiting=True)
-        if not waiting.finished:
-            _approve(stage, run, step)
-            follow(airflow, run, step, seconds=_DEPLOY_SECONDS)
-    states = {task.task_id: task.state for task in airflow.task_instances(run.dag_id, run.run_id)}
-    if states.get("announce") == "skipped":
+        run = deploy_and_approve(stage, airflow, SERVICE, "first launch", step)
+    if not woke_promotion(airflow, run):
         return run, None
-    with stage.display.step(f"{SERVICE}.promote, woken by the asset") as step:
+    rows = flights.months(flights.load_flights(), 4, 4)[flights.FEATURES].sample(ROWS, random_state=0)
+    with contextlib.ExitStack() as stack, stage.display.step(f"{SERVICE}.promote, woken by the asset") as step:
         promote = wait_for_run(airflow, f"{SERVICE}.promote", since=began, seconds=60)
+        if is_live(stage, spec.endpoint_name("prod")):
+            # Played before: another version has the traffic, so this one has to pass a canary, which needs users.
+            stack.enter_context(live_traffic(stage, spec.endpoint_name("prod"), rows, per_second=_CANARY_PER_SECOND))
         promote = follow(airflow, promote, step, seconds=_PROMOTE_SECONDS)
     return run, promote
-
-
-def _reject_waiting(stage: Stage, airflow: AirflowApi) -> None:
-    """A run that an earlier play left waiting for its approval would keep this one queued: its release is rejected."""
-    approver = open_airflow(stage.settings, "approver")
-    for approval in approver.pending_approvals(f"{SERVICE}.deploy"):
-        form = {"reason": "left waiting; the demo is played again"} if "reason" in approval.fields else {}
-        approver.answer_approval(approval, "Reject", form)
-        deadline = time.monotonic() + _PARSE_SECONDS
-        while not airflow.dag_run(approval.dag_id, approval.run_id).finished and time.monotonic() < deadline:
-            time.sleep(1)
-
-
-def _trigger(airflow: AirflowApi, conf: dict[str, Any]) -> DagRun:
-    """Starts the deploy; waits for the DAG when Airflow has just begun to read it."""
-    deadline = time.monotonic() + _PARSE_SECONDS
-    while True:
-        try:
-            return airflow.trigger(f"{SERVICE}.deploy", conf)
-        except UnknownServiceError as error:
-            if time.monotonic() > deadline:
-                raise ChapterFailedError(str(error)) from error
-            time.sleep(1)
-
-
-def _approve(stage: Stage, run: DagRun, step: Step) -> None:
-    """Answers as the approver, over REST."""
-    approver = open_airflow(stage.settings, "approver")
-    for approval in approver.pending_approvals(run.dag_id):
-        if approval.run_id == run.run_id:
-            step.note(f"the approver reads the report and says yes: {approval.subject}")
-            approver.answer_approval(approval, "Approve", {"reason": "the demo's approver has read the report"})
-            return
-    raise ChapterFailedError(f"{run.dag_id} waits for a person, but nothing is there to answer.")
 
 
 def _call(stage: Stage, spec: ServiceSpec, registered: Registered) -> dict[str, Any]:
@@ -160,8 +123,8 @@ def _deploy_again(stage: Stage, airflow: AirflowApi) -> dict[str, Any]:
     """A second deploy of the same model: proved by the stand-in's journal to change nothing."""
     began, since = datetime.now(UTC), position(stage.settings)
     with stage.display.step(f"{SERVICE}.deploy once more: nothing may change") as step:
-        run = _trigger(airflow, {"model_version": "candidate", "reason": "the same again"})
-        run = follow(airflow, run, step, seconds=_DEPLOY_SECONDS, until_waiting=True)
+        run = trigger_deploy(airflow, SERVICE, "the same again")
+        run = follow(airflow, run, step, seconds=DEPLOY_SECONDS, until_waiting=True)
         expect(run.finished, "the second deploy asks for approval again, though its release is the champion.")
         changed = changes(stage.settings, since)
         expect(not changed, f"the second deploy changed something: {', '.join(changed[:5])}")

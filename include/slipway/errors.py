@@ -22,6 +22,7 @@
     │   ├── EndpointMissingError       the endpoint is gone
     │   ├── CapacityError              AWS has no such instances just now
     │   ├── VerificationError          the endpoint's answers are not the model's
+    │   ├── CanaryFailedError          the challenger was judged worse, or its promotion was given up
     │   ├── ApprovalRejectedError      a person said no
     │   ├── ApprovalTimedOutError      nobody answered
     │   ├── LeaseHeldError             another run may change this endpoint
@@ -135,6 +136,10 @@ class CapacityError(PermanentError):
 
 class VerificationError(PermanentError):
     """The endpoint's answers differ from the model's own."""
+
+
+class CanaryFailedError(PermanentError):
+    """The challenger was judged worse than the champion, or its promotion was given up."""
 
 
 class ApprovalRejectedError(PermanentError):

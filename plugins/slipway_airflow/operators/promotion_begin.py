@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowSkipException
 
+from slipway.canary.plan import CanaryPlan
+from slipway.endpoints.requests import variant_name
 from slipway.endpoints.resource import describe
 from slipway.endpoints.restore import recorded_from
+from slipway.endpoints.two_variants import champion_variant_name
 from slipway.errors import EndpointFailedError, SlipwayError, SupersededError
 from slipway.state import EndpointState, Promotion, Recorded
 from slipway.transition import begin
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 FIRST_LAUNCH = "first_launch"
 ALL_AT_ONCE = "all_at_once"
+CANARY = "canary"
 LEASE_SECONDS = 3 * 3600.0
 
 
@@ -29,6 +34,7 @@ class PromotionBeginOperator(StageOperator):
     Skips when nothing waits. What the endpoint serves now is written into its state before anything
     is changed; :class:`PromotionRollBackOperator` brings it back from there.
 
+    :param weights_pct: Weights of the spec's plan that this run keeps; None keeps all. (templated)
     :param spec: The service.
     :param platform: The installation.
     :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
@@ -39,8 +45,11 @@ class PromotionBeginOperator(StageOperator):
     :return: ``release_id``, ``model_version``, ``strategy``, ``recorded_config`` (None before a first launch).
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    template_fields = aws_template_fields("bucket_conn_id", "weights_pct")
+
+    def __init__(self, *, weights_pct: list[float] | None = None, **kwargs: Any) -> None:
         super().__init__(**{"stage": "prod", **kwargs})
+        self.weights_pct = weights_pct
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or skip."""
@@ -74,12 +83,14 @@ class PromotionBeginOperator(StageOperator):
                 return state
             if state.approved is None:
                 raise SupersededError(f"{self.endpoint}: the release that waited has been taken by another run.")
+            plan = self._plan(state.approved.release_id, recorded)
             promotion = Promotion(
                 run_id=run.run_id,
                 release_id=state.approved.release_id,
                 model_version=state.approved.model_version,
-                strategy=ALL_AT_ONCE if recorded else FIRST_LAUNCH,
+                strategy=self._strategy(recorded),
                 begun_at=now,
+                plan=plan,
                 recorded=recorded,
             )
             return begin(state, promotion, by=run.user)
@@ -91,6 +102,26 @@ class PromotionBeginOperator(StageOperator):
             self.spec.name, run, "began", f"promotion of release {promotion.release_id}", strategy=promotion.strategy
         )
         return promotion
+
+    def _strategy(self, recorded: Recorded | None) -> str:
+        if recorded is None:
+            return FIRST_LAUNCH
+        return CANARY if self.spec.promote.strategy == "canary" else ALL_AT_ONCE
+
+    def _plan(self, release_id: str, recorded: Recorded | None) -> CanaryPlan | None:
+        """Freeze the plan: later tasks read it from the state, whatever becomes of the spec."""
+        if recorded is None or self._strategy(recorded) != CANARY:
+            return None
+        promote = self.spec.promote
+        plan = CanaryPlan(
+            challenger=variant_name(promote.strategy, release_id),
+            champion=champion_variant_name(self.endpoint, recorded),
+            weights_pct=promote.weights_pct,
+            bake_seconds=promote.bake_minutes * 60,
+            max_hold_seconds=promote.max_hold_hours * 3600,
+            alpha=promote.alpha,
+        )
+        return plan.shortened(self.weights_pct) if self.weights_pct else plan
 
     def _recorded(self) -> Recorded | None:
         description = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from slipway.canary.progress import find_step
 from slipway.endpoints.outcome import endpoint_outcome
 from slipway.endpoints.resource import describe
-from slipway.errors import EndpointBusyError
+from slipway.errors import CanaryFailedError, EndpointBusyError
 from slipway.registry import set_alias_if_changed
 from slipway.transition import promote
 from slipway_airflow.hooks.mlflow_registry import MlflowRegistryHook
@@ -56,6 +57,7 @@ class PromotionFinishOperator(StageOperator):
         outcome.raise_if_failed()
         if outcome.pending:
             raise EndpointBusyError(f"{outcome.message} Somebody else changes it; the promotion is not finished.")
+        self._require_passes(run)
         now = datetime.now(UTC)
         state = self.bucket.states.update(
             self.endpoint,
@@ -81,6 +83,22 @@ class PromotionFinishOperator(StageOperator):
             "model_version": champion.model_version,
             "config_name": self.config_name,
         }
+
+    def _require_passes(self, run: TaskRun) -> None:
+        """A canary finishes only when each planned step, and the bake at 100 %, passed or was let go on."""
+        state, _ = self.bucket.states.read(self.endpoint)
+        promotion = state.promotion if state else None
+        if promotion is None or promotion.run_id != run.run_id or promotion.plan is None:
+            return
+        missing: list[int | str] = list(promotion.plan.missing_passes(promotion.steps))
+        bake = find_step(promotion.steps, len(promotion.plan.weights_pct) + 1)
+        if bake is None or not bake.may_go_on:
+            missing.append("the bake at 100 %")
+        if missing:
+            raise CanaryFailedError(
+                f"Release {promotion.release_id} cannot become the champion of {self.endpoint}: without a pass are "
+                f"{', '.join(f'step {one}' if isinstance(one, int) else one for one in missing)}."
+            )
 
     def _point_alias(self, run: TaskRun, version: int) -> None:
         client = MlflowRegistryHook(self.mlflow_conn_id).client

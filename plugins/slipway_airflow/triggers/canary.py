@@ -47,7 +47,7 @@ class CanaryStepTrigger(BaseTrigger):
         verify: bool | str | None = None,
         botocore_config: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.request = request
         self.poll_seconds = poll_seconds
         self.aws_conn_id = aws_conn_id

@@ -1,0 +1,218 @@
+"""Watching a step until it is decided: one tick after the other, from any process.
+
+Everything that a tick needs is in the state, the metrics and the clock, so a watch that dies is taken up by the next.
+A tick costs one read of the state; metrics are asked only when another period has closed, or a person asked for
+something.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from slipway.canary.evaluation import Evaluation, StepRules, evaluate
+from slipway.canary.judge import Verdict
+from slipway.canary.metric_source import MetricSource
+from slipway.canary.progress import StepProgress, find_step, with_step
+from slipway.canary.step import Action, StepDecision, StepFlags
+from slipway.canary.window import closed_window
+from slipway.errors import SupersededError
+from slipway.ledger import Ledger, LedgerEntry
+from slipway.state import EndpointState, Flags, StateStore
+
+
+@dataclass(frozen=True)
+class WatchedStep:
+    """Which step of which promotion is watched, and on whose behalf."""
+
+    service: str
+    endpoint: str
+    run_id: str
+    task_id: str
+    user: str
+    number: int
+    ask_hours: float
+    """How long a person is waited for when the step stays unsettled; then it is rolled back."""
+
+
+class StepWatch:
+    """Ticks until a step is decided.
+
+    Args:
+        step: What is watched.
+        rules: What it is judged by.
+        source: Where the counts come from.
+        states: The endpoint's state.
+        ledger: Where looks are written down.
+        check_endpoint: Raises when somebody else changed the endpoint; called before each look.
+        now: The clock, with time zone.
+    """
+
+    def __init__(
+        self,
+        step: WatchedStep,
+        rules: StepRules,
+        source: MetricSource,
+        *,
+        states: StateStore,
+        ledger: Ledger,
+        check_endpoint: Callable[[], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._step = step
+        self._rules = rules
+        self._source = source
+        self._states = states
+        self._ledger = ledger
+        self._check_endpoint = check_endpoint
+        self._now = now
+        self._seen: tuple[int, StepFlags] | None = None
+        self.last: Evaluation | None = None
+
+    def tick(self) -> StepDecision | None:
+        """Look if there is something new to see.
+
+        Returns:
+            The decision that ends the step, or None while it goes on.
+
+        Raises:
+            SupersededError: The promotion is not under way any more.
+            SlipwayError: The endpoint was changed by somebody else, or AWS does not answer.
+        """
+        state, _ = self._states.read(self._step.endpoint)
+        progress = self._progress(state)
+        if progress.ended_at is not None:
+            return _as_ended(progress)
+        flags = step_flags(state.flags if state else Flags())
+        now = self._now()
+        rules = self._rules
+        window = closed_window(
+            progress.began_at, now, period_seconds=rules.period_seconds, settle_seconds=rules.settle_seconds
+        )
+        if self._seen == (window.periods, flags) and not self._time_is_up(progress, now):
+            return None
+        self._seen = (window.periods, flags)
+        self._check_endpoint()
+        self.last = evaluate(progress, rules, self._source, flags, now)
+        return self._act(self.last, now)
+
+    def _act(self, evaluation: Evaluation, now: datetime) -> StepDecision | None:
+        decision = self._answered(evaluation, now)
+        ended = decision.action in (Action.ADVANCE, Action.ROLL_BACK)
+        step = evaluation.step
+        if ended:
+            unpassed = decision.action is Action.ADVANCE and evaluation.look.verdict is not Verdict.PASS
+            failed = decision.reason if decision.action is Action.ROLL_BACK else step.failed_because
+            step = step.model_copy(
+                update={
+                    "ended_at": now,
+                    "failed_because": failed,
+                    "approved_by": decision.reason if unpassed else None,
+                }
+            )
+        self._keep(step)
+        self._write_down(evaluation, decision, step)
+        return decision if ended else None
+
+    def _answered(self, evaluation: Evaluation, now: datetime) -> StepDecision:
+        """A question that nobody answers in time is answered by going back."""
+        decision = evaluation.decision
+        if decision.action is not Action.ASK or now < self._asked_until(evaluation.step):
+            return decision
+        return StepDecision(Action.ROLL_BACK, f"nobody answered within {self._step.ask_hours:g} h; {decision.reason}")
+
+    def _asked_until(self, step: StepProgress) -> datetime:
+        hold = timedelta(seconds=self._rules.bake_seconds + self._rules.max_hold_seconds)
+        return step.began_at + hold + timedelta(hours=self._step.ask_hours)
+
+    def _time_is_up(self, step: StepProgress, now: datetime) -> bool:
+        """Whether a limit passed that decides without a new period."""
+        elapsed = (now - step.began_at).total_seconds()
+        baked = elapsed >= self._rules.bake_seconds and step.verdict is Verdict.PASS
+        held = elapsed >= self._rules.bake_seconds + self._rules.max_hold_seconds
+        return baked or (held and self._rules.on_inconclusive != "ask") or now >= self._asked_until(step)
+
+    def _progress(self, state: EndpointState | None) -> StepProgress:
+        promotion = state.promotion if state else None
+        if promotion is None or promotion.run_id != self._step.run_id:
+            raise SupersededError(
+                f"{self._step.endpoint}: the promotion of {self._step.run_id} is not under way any more; it was ended "
+                "by somebody else. See the ledger."
+            )
+        found = find_step(promotion.steps, self._step.number)
+        if found is None:
+            raise SupersededError(
+                f"{self._step.endpoint}: step {self._step.number} has not begun. Clear the task that shifts its "
+                "traffic."
+            )
+        return found
+
+    def _keep(self, step: StepProgress) -> None:
+        def change(state: EndpointState) -> EndpointState:
+            if state.promotion is None or state.promotion.run_id != self._step.run_id:
+                return state
+            promotion = state.promotion.model_copy(update={"steps": with_step(state.promotion.steps, step)})
+            return state.model_copy(update={"promotion": promotion})
+
+        self._states.update(self._step.endpoint, change)
+
+    def _write_down(self, evaluation: Evaluation, decision: StepDecision, step: StepProgress) -> None:
+        self._ledger.record(
+            self._step.service,
+            self._step.run_id,
+            self._step.task_id,
+            LedgerEntry(
+                action="looked",
+                subject=f"step {step.number} of {self._step.endpoint}",
+                user=self._step.user,
+                reason=decision.reason,
+                detail=look_detail(evaluation, decision),
+            ),
+        )
+
+
+def step_flags(flags: Flags) -> StepFlags:
+    """The state's flags as the step's decision takes them: who asked for what."""
+    return StepFlags(
+        hold=flags.hold.by if flags.hold else None,
+        abort=flags.abort.by if flags.abort else None,
+        approve_now=flags.approve_now.by if flags.approve_now else None,
+    )
+
+
+def look_detail(evaluation: Evaluation, decision: StepDecision) -> dict[str, Any]:
+    """A look as the ledger and the pages show it: counts, rates, evidence, requests still needed."""
+    look = evaluation.look
+    return {
+        "look": evaluation.step.looks,
+        "window": {"start": evaluation.window.start.isoformat(), "periods": evaluation.window.periods},
+        "verdict": str(look.verdict),
+        "action": str(decision.action),
+        "reasons": list(look.reasons),
+        "share": dataclasses.asdict(look.share) if look.share else None,
+        "comparisons": [
+            {
+                "name": each.name,
+                "verdict": str(each.verdict),
+                "challenger": dataclasses.asdict(each.challenger),
+                "champion": dataclasses.asdict(each.champion),
+                "e_value": each.e_value,
+                "e_value_needed": each.e_value_needed,
+                "rate_to_rule_out": each.rate_to_rule_out,
+                "e_value_no_worse": each.e_value_no_worse,
+                "e_value_no_worse_needed": each.e_value_no_worse_needed,
+                "requests_needed": each.requests_needed,
+            }
+            for each in look.comparisons
+        ],
+    }
+
+
+def _as_ended(step: StepProgress) -> StepDecision:
+    """What an earlier watch of this step decided."""
+    if step.may_go_on:
+        return StepDecision(Action.ADVANCE, step.approved_by or "passed")
+    return StepDecision(Action.ROLL_BACK, step.failed_because or "the step ended without a pass")

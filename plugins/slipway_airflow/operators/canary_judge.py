@@ -1,0 +1,153 @@
+"""Watch a step of a canary until it is decided."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import conf
+
+from slipway import errors
+from slipway.canary.evaluation import StepRules
+from slipway.canary.policy import judge_policies
+from slipway.canary.progress import find_step
+from slipway.canary.step import Action
+from slipway.canary.window import MetricWindow, closed_window
+from slipway.endpoints.resource import describe
+from slipway.errors import CanaryFailedError, EndpointMissingError, SlipwayError
+from slipway_airflow.canary_watch import WatchRequest, is_bake, open_watch, rules_to_dict, window_to_dict
+from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
+from slipway_airflow.operators.canary import CanaryOperator, CanaryUnderWay
+from slipway_airflow.task_run import TaskRun
+from slipway_airflow.triggers.canary import CanaryStepTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: Stands for "no objective": beyond it SageMaker itself gives up on an answer.
+NO_LATENCY_SLO_MS = 60_000.0
+
+
+class CanaryJudgeOperator(CanaryOperator):
+    """Judge a step until it passes, fails, or a person decides.
+
+    Looks at CloudWatch's counts of both variants each time another metric period has closed. Every
+    look is in the log, the endpoint's state and the ledger. The flags ``hold``, ``abort`` and
+    ``approve_now`` are obeyed within seconds. A failure fails the task, so that the promotion's
+    teardown takes the release back. Skips when the promotion's plan has no such step.
+
+    :param step: Number of the step from 1, or ``final`` for the bake at 100 %.
+    :param poll_seconds: Time in seconds between two reads of the flags. (default: 3)
+    :param deferrable: Whether to watch in the triggerer, without a worker. (default: Airflow's
+        ``[operators] default_deferrable``)
+    :param spec: The service.
+    :param platform: The installation.
+    :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
+    :param aws_conn_id: The Airflow connection of the endpoint's account. (templated, default: aws_default)
+    :param region_name: AWS region; the connection's when None. (templated)
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: Configuration of the botocore clients.
+    :return: ``step``, ``verdict``, ``looks``, ``reason``.
+    """
+
+    def __init__(
+        self,
+        *,
+        poll_seconds: float = 3.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.poll_seconds = poll_seconds
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Watch: here, or in the triggerer."""
+        run = TaskRun.of(context)
+        request = self._request(run, self.under_way(run))
+        if self.deferrable:
+            self.defer(
+                trigger=CanaryStepTrigger(
+                    request=request.to_dict(),
+                    poll_seconds=self.poll_seconds,
+                    aws_conn_id=self.aws_conn_id,
+                    bucket_conn_id=self.bucket_conn_id,
+                    region_name=self.region_name,
+                    verify=self.verify,
+                    botocore_config=self.botocore_config,
+                ),
+                method_name="execute_complete",
+            )
+        watch = open_watch(request, self.hook, self._bucket_hook())
+        while (decision := watch.tick()) is None:
+            time.sleep(self.poll_seconds)
+        return self._conclude(run, str(decision.action), decision.reason)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the trigger has fired."""
+        if event["status"] != "success":
+            kind = getattr(errors, event["error"], SlipwayError)
+            raise kind(event["message"])
+        return self._conclude(TaskRun.of(context), event["action"], event["reason"])
+
+    def _conclude(self, run: TaskRun, action: str, reason: str) -> dict[str, Any]:
+        """End the task as the step was decided: the end of both paths."""
+        canary = self.under_way(run)
+        step = find_step(canary.promotion.steps, canary.number_of(self.step))
+        if action != Action.ADVANCE:
+            raise CanaryFailedError(f"Release {canary.promotion.release_id} is taken back: {reason}")
+        self.log.info("Step decided: %s", reason)
+        return {
+            "step": canary.number_of(self.step),
+            "verdict": str(step.verdict) if step else None,
+            "looks": step.looks if step else 0,
+            "reason": reason,
+        }
+
+    def _request(self, run: TaskRun, canary: CanaryUnderWay) -> WatchRequest:
+        number = canary.number_of(self.step)
+        promote = self.spec.promote
+        found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        if found is None:
+            raise EndpointMissingError(f"{self.endpoint} was deleted in the middle of its canary.")
+        rules = StepRules(
+            policies=judge_policies(promote, canary.plan),
+            bake_seconds=canary.plan.bake_seconds,
+            max_hold_seconds=canary.plan.max_hold_seconds,
+            on_inconclusive=promote.on_inconclusive,
+            period_seconds=promote.metrics.period_seconds,
+            settle_seconds=promote.metrics.settle_seconds,
+        )
+        reference = self._reference(canary) if is_bake(canary.weight_pct(number)) else None
+        return WatchRequest(
+            step={
+                "service": self.spec.name,
+                "endpoint": self.endpoint,
+                "run_id": run.run_id,
+                "task_id": run.task_id,
+                "user": run.user,
+                "number": number,
+                "ask_hours": self.spec.approval.timeout_hours,
+            },
+            rules=rules_to_dict(rules),
+            bucket=self.bucket.name,
+            config_name=found["EndpointConfigName"],
+            weights=canary.weights(number),
+            challenger=canary.challenger,
+            champion=canary.champion,
+            latency_slo_ms=promote.latency_slo_ms or NO_LATENCY_SLO_MS,
+            reference=window_to_dict(reference) if reference else None,
+        )
+
+    def _reference(self, canary: CanaryUnderWay) -> MetricWindow:
+        """Return the periods of the last step, in which the champion last had traffic."""
+        last = find_step(canary.promotion.steps, len(canary.plan.weights_pct))
+        if last is None or last.ended_at is None:
+            raise CanaryFailedError(f"The last step of {self.endpoint}'s canary has not ended.")
+        period = self.spec.promote.metrics.period_seconds
+        return closed_window(last.began_at, last.ended_at, period_seconds=period, settle_seconds=0)
+
+    def _bucket_hook(self) -> SlipwayAwsHook:
+        if not self.bucket_conn_id:
+            return self.hook
+        return SlipwayAwsHook(**{**self._hook_parameters, "aws_conn_id": self.bucket_conn_id})

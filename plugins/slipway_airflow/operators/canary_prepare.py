@@ -1,0 +1,78 @@
+"""Bring the challenger onto the endpoint, without traffic; or launch it where there is no champion."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from slipway.aws_errors import aws_call
+from slipway.endpoints.requests import Account, WantedEndpoint, variant_name
+from slipway.endpoints.scaling import suspend_scaling
+from slipway.endpoints.two_variants import champion_variant_name, wanted_canary
+from slipway.errors import SupersededError
+from slipway.spec.override import override_stage
+from slipway_airflow.operators.promotion_begin import CANARY
+from slipway_airflow.operators.promotion_launch import PromotionLaunchOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from slipway.state import Promotion, Recorded
+
+
+class CanaryPrepareOperator(PromotionLaunchOperator):
+    """Put champion and challenger on one endpoint, the challenger at weight 0.
+
+    This is one of the two updates of a canary that make SageMaker move all variants to new
+    instances; until the end only weights and sizes change. The champion's scaling is suspended, so
+    that it keeps the size to take all traffic back. A first launch, or strategy ``all_at_once``,
+    launches the release with all traffic instead.
+
+    Takes what :class:`SageMakerDeployOperator` takes.
+
+    :return: ``endpoint``, ``config_name``, ``release_id``, and ``variant``: the challenger's in a canary, else None.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Suspend the champion's scaling, then update the endpoint."""
+        if recorded := self._canary_record:
+            champion = champion_variant_name(self.endpoint, recorded)
+            suspend_scaling(self.hook.client("application-autoscaling"), self.endpoint, champion)
+        return self._with_variant(super().execute(context))
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], since: str | None = None, waits: int = 0
+    ) -> dict[str, Any]:
+        """Go on after the trigger has fired."""
+        return self._with_variant(super().execute_complete(context, event, since, waits))
+
+    @cached_property
+    def wanted(self) -> WantedEndpoint:
+        """The endpoint as it shall be."""
+        recorded = self._canary_record
+        if recorded is None:
+            return self.wanted_for(self.release)
+        with aws_call(f"read endpoint config {recorded.config_name}"):
+            config = self.hook.client("sagemaker").describe_endpoint_config(EndpointConfigName=recorded.config_name)
+        spec = override_stage(
+            self.spec, self.stage, instance_type=self.instance_type, instance_count=self.instance_count
+        )
+        account = Account(self.hook.account_id, self.hook.conn_region_name)
+        return wanted_canary(spec, self.release, self.platform, account, recorded=recorded, recorded_config=config)
+
+    @cached_property
+    def _promotion(self) -> Promotion:
+        state, _ = self.bucket.states.read(self.endpoint)
+        promotion = state.promotion if state else None
+        if promotion is None or promotion.release_id != self.release_id:
+            raise SupersededError(f"{self.endpoint}: the promotion of release {self.release_id} is not under way.")
+        return promotion
+
+    @property
+    def _canary_record(self) -> Recorded | None:
+        """What the endpoint served before, when this promotion is a canary."""
+        return self._promotion.recorded if self._promotion.strategy == CANARY else None
+
+    def _with_variant(self, result: dict[str, Any]) -> dict[str, Any]:
+        variant = variant_name(self.spec.promote.strategy, self.release_id) if self._canary_record else None
+        return {**result, "variant": variant}

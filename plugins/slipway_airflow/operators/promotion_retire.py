@@ -1,0 +1,106 @@
+"""After a promotion: the old champion leaves, the new one scales."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk.exceptions import AirflowSkipException
+
+from slipway.endpoints.requests import WantedEndpoint
+from slipway.endpoints.resource import describe
+from slipway.endpoints.scaling import ensure_scaling, remove_scaling
+from slipway.endpoints.traffic import instances_of
+from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
+from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
+from slipway_airflow.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from slipway.endpoints.outcome import Outcome
+    from slipway.state import EndpointState, Serving
+
+
+class PromotionRetireOperator(SageMakerDeployOperator):
+    """Keep the old champion warm for a while, then serve the new one alone and let it scale.
+
+    Within ``keep_warm_minutes`` a rollback takes seconds, because the old champion still stands at
+    weight 0. After a first launch nothing has to leave, and only the scaling is set. Skips when
+    another release has become the champion meanwhile.
+
+    Takes what :class:`SageMakerDeployOperator` takes.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"stage": "prod", **kwargs})
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Wait, without a worker, until the old champion need not be warm any more."""
+        champion = self._champion(TaskRun.of(context))
+        until = champion.since + timedelta(minutes=self.spec.promote.keep_warm_minutes)
+        if self._others() and datetime.now(UTC) < until:
+            self.log.info("The old champion stays warm until %s.", until)
+            self.defer(trigger=DateTimeTrigger(moment=until), method_name="retire")
+        return self.retire(context)
+
+    def retire(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Serve the champion alone."""
+        run = TaskRun.of(context)
+        champion = self._champion(run)
+        self.bucket.states.take_lease(
+            self.endpoint, run.holder, purpose="serve the champion alone", seconds=LEASE_SECONDS
+        )
+        others = self._others()
+        if not others:
+            self._let_scale(run)
+            return {"endpoint": self.endpoint, "config_name": champion.config_name, "release_id": self.release_id}
+        scaling = self.hook.client("application-autoscaling")
+        for variant in others:
+            remove_scaling(scaling, self.endpoint, variant)
+        return super().execute(context)
+
+    @cached_property
+    def wanted(self) -> WantedEndpoint:
+        """The endpoint as it shall be: the champion alone, with as many instances as it has beside the old one."""
+        found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        present = instances_of(found) if found else {}
+        if self.instance_count is None and len(present) > 1:
+            self.instance_count = present.get(self._variant)
+        return self.wanted_for(self.release)
+
+    @property
+    def _variant(self) -> str:
+        return str(self.wanted_for(self.release).config["ProductionVariants"][0]["VariantName"])
+
+    def _others(self) -> list[str]:
+        """Variants that stand on the endpoint beside the champion."""
+        found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        return [name for name in (instances_of(found) if found else {}) if name != self._variant]
+
+    def _champion(self, run: TaskRun) -> Serving:
+        state, _ = self.bucket.states.read(self.endpoint)
+        champion = state.champion if state else None
+        if champion is None or champion.run_id != run.run_id:
+            raise AirflowSkipException(f"{self.endpoint}: another release has become the champion.")
+        return champion
+
+    def _record(self, run: TaskRun, outcome: Outcome) -> None:
+        """Note the config that serves the champion alone, let it scale, give the lease back."""
+        super()._record(run, outcome)
+        config_name = self.wanted.config_name
+
+        def change(state: EndpointState) -> EndpointState:
+            if state.champion is None or state.champion.run_id != run.run_id:
+                return state
+            return state.model_copy(update={"champion": state.champion.model_copy(update={"config_name": config_name})})
+
+        self.bucket.states.update(self.endpoint, change)
+        self._let_scale(run)
+
+    def _let_scale(self, run: TaskRun) -> None:
+        scaling = self.hook.client("application-autoscaling")
+        ensure_scaling(scaling, self.endpoint, self._variant, self.spec.stage("prod").instances)
+        self.bucket.states.release_lease(self.endpoint, run.holder)

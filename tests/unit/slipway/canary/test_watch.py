@@ -1,0 +1,208 @@
+"""A step watched from its beginning to its end, by one watch or by several that take over."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
+from slipway.canary.evaluation import StepRules
+from slipway.canary.judge import JudgePolicy, Verdict
+from slipway.canary.plan import CanaryPlan
+from slipway.canary.progress import StepProgress, find_step
+from slipway.canary.step import Action
+from slipway.canary.watch import StepWatch, WatchedStep
+from slipway.errors import EndpointBusyError, SupersededError
+from slipway.ledger import Ledger
+from slipway.state import EndpointState, Flag, Promotion, Recorded, StateStore, VariantShare
+from slipway.transition import give_up, raise_flag
+
+BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+ENDPOINT, RUN = "flights-prod", "run_1"
+
+
+class FixedRate:
+    """A source that counts the same in each period."""
+
+    def __init__(self, requests: int, bad: int, champion_bad: int = 0) -> None:
+        self.period = PeriodCounts(ArmCounts(requests, bad), ArmCounts(requests * 4, champion_bad))
+        self.asked = 0
+
+    def counts(self, window: Any) -> dict[str, ComparisonCounts]:
+        self.asked += 1
+        return {"error": ComparisonCounts((self.period,) * window.periods)}
+
+    def describe(self) -> str:
+        return "fixed"
+
+
+class Bench:
+    """A promotion with its first step begun, a clock, and the watch of that step."""
+
+    def __init__(self, s3: Any, source: FixedRate, *, on_inconclusive: str = "ask") -> None:
+        self.clock = BEGAN
+        self.states = StateStore(s3, "bucket", now=lambda: self.clock)
+        self.ledger = Ledger(s3, "bucket", now=lambda: self.clock)
+        self.source = source
+        self.rules = StepRules({"error": JudgePolicy(alpha=0.01)}, 60, 600, on_inconclusive, 10, 0)  # type: ignore[arg-type]
+        self.check = lambda: None
+        plan = CanaryPlan(
+            challenger="b" * 12, champion="a" * 12, weights_pct=(20,), bake_seconds=60, max_hold_seconds=600, alpha=0.06
+        )
+        promotion = Promotion(
+            run_id=RUN,
+            release_id="b" * 12,
+            model_version=2,
+            strategy="canary",
+            begun_at=BEGAN,
+            plan=plan,
+            steps=(StepProgress(number=1, weight_pct=20, began_at=BEGAN),),
+            recorded=Recorded(config_name="old", variants={"a" * 12: VariantShare(weight=1, instances=1)}),
+        )
+        self.change(lambda state: state.model_copy(update={"promotion": promotion}))
+
+    def change(self, change: Any) -> None:
+        self.states.update(ENDPOINT, change)
+
+    def watch(self) -> StepWatch:
+        step = WatchedStep("flights", ENDPOINT, RUN, "step_1.judge", "ann", 1, ask_hours=1)
+        check = lambda: self.check()  # noqa: E731
+        return StepWatch(
+            step,
+            self.rules,
+            self.source,
+            states=self.states,
+            ledger=self.ledger,
+            check_endpoint=check,
+            now=lambda: self.clock,
+        )
+
+    def run(self, watch: StepWatch, seconds: float, every: float = 5) -> Any:
+        end = self.clock + timedelta(seconds=seconds)
+        while self.clock < end:
+            if decision := watch.tick():
+                return decision
+            self.clock += timedelta(seconds=every)
+        return None
+
+    @property
+    def step(self) -> StepProgress:
+        state, _ = self.states.read(ENDPOINT)
+        assert state
+        assert state.promotion
+        found = find_step(state.promotion.steps, 1)
+        assert found
+        return found
+
+    def flag(self, name: Any) -> None:
+        self.change(lambda state: raise_flag(state, name, Flag(by="ann", at=self.clock)))
+
+
+def test_a_healthy_step_advances_after_its_bake_and_not_before(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 0))
+    decision = bench.run(bench.watch(), 300)
+    assert decision.action is Action.ADVANCE
+    assert bench.clock == BEGAN + timedelta(seconds=60)
+    assert (bench.step.verdict, bench.step.may_go_on, bench.step.approved_by) == (Verdict.PASS, True, None)
+
+
+def test_a_bad_step_rolls_back_at_once_and_stays_failed(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 60))
+    decision = bench.run(bench.watch(), 300)
+    assert decision.action is Action.ROLL_BACK
+    assert bench.clock <= BEGAN + timedelta(seconds=15)
+    bench.source = FixedRate(300, 0)
+    again = bench.watch().tick()
+    assert again is not None
+    assert again.action is Action.ROLL_BACK
+
+
+def test_looks_are_made_only_when_a_period_has_closed(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(30, 0))
+    bench.run(bench.watch(), 40, every=1)
+    assert bench.source.asked == 4
+
+
+def test_each_look_is_in_the_ledger_with_what_was_counted(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 0))
+    bench.run(bench.watch(), 300)
+    looks = [record for record in bench.ledger.read("flights") if record.action == "looked"]
+    assert len(looks) == bench.step.looks
+    compared = looks[0].detail["comparisons"][0]
+    assert compared["challenger"]["requests"] == 300 * 6
+    assert looks[0].detail["verdict"] == "PASS"
+
+
+def test_a_watch_that_dies_is_taken_up_by_the_next(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 0))
+    assert bench.run(bench.watch(), 30) is None
+    assert bench.run(bench.watch(), 300).action is Action.ADVANCE
+
+
+@pytest.mark.parametrize(("flag", "action"), [("abort", Action.ROLL_BACK), ("approve_now", Action.ADVANCE)])
+def test_flags_are_obeyed_at_the_next_tick(memory_s3: Any, flag: str, action: Action) -> None:
+    bench = Bench(memory_s3, FixedRate(10, 0))
+    watch = bench.watch()
+    assert bench.run(watch, 20) is None
+    bench.flag(flag)
+    decision = watch.tick()
+    assert decision is not None
+    assert decision.action is action
+    assert "ann" in decision.reason
+    assert bench.step.may_go_on is (action is Action.ADVANCE)
+
+
+def test_a_hold_waits_beyond_every_limit(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 0))
+    bench.flag("hold")
+    assert bench.run(bench.watch(), 3600, every=60) is None
+
+
+@pytest.mark.parametrize(("rule", "action"), [("roll_back", Action.ROLL_BACK), ("promote", Action.ADVANCE)])
+def test_an_unsettled_step_ends_by_the_specs_rule(memory_s3: Any, rule: str, action: Action) -> None:
+    bench = Bench(memory_s3, FixedRate(1, 0), on_inconclusive=rule)
+    decision = bench.run(bench.watch(), 900)
+    assert decision.action is action
+    assert bench.clock >= BEGAN + timedelta(seconds=660)
+
+
+def test_a_question_that_nobody_answers_ends_in_a_rollback(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(1, 0))
+    decision = bench.run(bench.watch(), 2 * 3600, every=30)
+    assert decision.action is Action.ROLL_BACK
+    assert "nobody answered within 1 h" in decision.reason
+
+
+def test_without_traffic_nothing_is_promoted_whatever_the_rule(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(0, 0), on_inconclusive="promote")
+    assert bench.run(bench.watch(), 2 * 3600, every=30).action is Action.ROLL_BACK
+
+
+def test_a_promotion_that_somebody_ended_ends_the_watch(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 0))
+    bench.change(lambda state: give_up(state, run_id=RUN, at=bench.clock, by="ann", reason="undeployed"))
+    with pytest.raises(SupersededError, match="not under way any more"):
+        bench.watch().tick()
+
+
+def test_somebody_elses_change_of_the_endpoint_ends_the_watch_before_it_judges(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 0))
+
+    def changed() -> None:
+        raise EndpointBusyError("somebody else changed the weights")
+
+    bench.check = changed
+    bench.clock += timedelta(seconds=30)
+    with pytest.raises(EndpointBusyError):
+        bench.watch().tick()
+    assert bench.source.asked == 0
+
+
+def test_the_state_of_another_endpoint_is_not_touched(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 0))
+    bench.states.update("other-prod", lambda state: state.model_copy(update={"history": ()}))
+    bench.run(bench.watch(), 300)
+    other, _ = bench.states.read("other-prod")
+    assert other in (None, EndpointState(endpoint="other-prod"))
