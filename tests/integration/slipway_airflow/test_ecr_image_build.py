@@ -1,0 +1,147 @@
+"""The build operator against a real registry protocol, with packages that are really installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.artifacts.lock import LockStore
+from slipway.errors import DependencyLockError, SandboxError
+from slipway.platform import Platform
+from slipway.release import ReleaseInputs, ReleaseStore, release_id
+from slipway_airflow.operators.ecr_image_build import EcrImageBuildOperator, default_cache_dir
+from tests.integration.slipway_airflow.conftest import BUCKET, Service, golden
+from tests.integration.slipway_airflow.kills import run_with_kills
+
+pytestmark = pytest.mark.integration
+
+MLMODEL = "flavors:\n  python_function:\n    loader_module: nothing_here\n"
+
+
+@dataclass
+class Build:
+    """What came before the build: a mirrored model, a patch, a lock."""
+
+    service: Service
+    platform: Platform
+    cache: Path
+    patched: dict[str, Any]
+
+    @property
+    def folder(self) -> str:
+        return f"releases/{self.service.spec.name}/{self.patched['release_id']}"
+
+    def operator(self, **patched: Any) -> EcrImageBuildOperator:
+        return EcrImageBuildOperator(
+            task_id="build",
+            spec=self.service.spec,
+            platform=self.platform,
+            cache_dir=str(self.cache),
+            source={
+                "model": self.service.spec.model,
+                "version": 1,
+                "run_id": "run-1",
+                "artifact_uri": "s3://mlflow/1",
+                "metrics": {"areaUnderROC": 0.7},
+            },
+            patched={**self.patched, **patched},
+        )
+
+    def know_the_answers(self) -> None:
+        """Keep golden rows as an earlier try of the task would have, so that no model has to be loaded."""
+        body = golden(2.0).to_json()
+        self.service.aws.client("s3").put_object(Bucket=BUCKET, Key=f"{self.folder}/golden.json", Body=body)
+
+    def images(self) -> list[dict[str, Any]]:
+        ecr = self.service.aws.client("ecr")
+        found = ecr.describe_images(repositoryName=f"slipway/{self.service.spec.name}")["imageDetails"]
+        return [image for image in found if self.patched["release_id"] in image.get("imageTags", [])]
+
+
+@pytest.fixture
+def build(service: Service, platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    s3, name = service.aws.client("s3"), service.spec.name
+    lock, _ = LockStore(s3, BUCKET).get_or_resolve(["iniconfig==2.1.0"], "3.11", "linux/amd64", serving=[])
+    inputs = ReleaseInputs(
+        artifact_manifest_digest=name,
+        lock_digest=lock.digest,
+        base_image_digest="scratch",
+        serving_app_digest="app",
+        serving_spec={},
+    )
+    identifier = release_id(inputs)
+    s3.put_object(Bucket=BUCKET, Key=f"models/{name}/v1/MLmodel", Body=MLMODEL.encode())
+    s3.put_object(Bucket=BUCKET, Key=f"models/{name}/v1/data/weights.bin", Body=b"weights")
+    s3.put_object(Bucket=BUCKET, Key=f"releases/{name}/{identifier}/model/requirements.txt", Body=b"iniconfig==2.1.0\n")
+    patched = {
+        "release_id": identifier,
+        "inputs": inputs.model_dump(mode="json"),
+        "model_uri": f"s3://{BUCKET}/models/{name}/v1/",
+        "overlay_uri": f"s3://{BUCKET}/releases/{name}/{identifier}/model/",
+        "lock_key": lock.key,
+        "python": "3.11",
+    }
+    return Build(service, platform, tmp_path_factory.getbasetemp() / "slipway-cache", patched)
+
+
+def test_a_release_is_built_recorded_and_not_built_again(build: Build, context: Any) -> None:
+    build.know_the_answers()
+    result = build.operator().execute(context("build"))
+    (image,) = build.images()
+    assert result["image_uri"].endswith("@" + image["imageDigest"])
+    assert result["release_id"] == build.patched["release_id"]
+    assert result["bytes_pushed"] > 0
+    release = ReleaseStore(build.service.aws.client("s3"), BUCKET).read(build.service.spec.name, result["release_id"])
+    assert release.image_uri == result["image_uri"]
+    assert release.created_from["metrics"] == {"areaUnderROC": 0.7}
+    assert build.service.ledger() == [("built", f"release {release.id}")]
+
+    since = build.service.aws.position()
+    again = build.operator().execute(context("build", run_id="manual__2"))
+    assert again == {**result, "reused": True, "bytes_pushed": 0}
+    assert build.service.aws.changes(since) == []
+
+
+def test_an_image_that_was_deleted_is_built_again_with_the_same_digest(build: Build, context: Any) -> None:
+    build.know_the_answers()
+    first = build.operator().execute(context("build"))
+    build.service.aws.client("ecr").batch_delete_image(
+        repositoryName=f"slipway/{build.service.spec.name}",
+        imageIds=[{"imageDigest": first["image_uri"].partition("@")[2]}],
+    )
+    assert build.images() == []
+    assert build.operator().execute(context("build", run_id="manual__2"))["image_uri"] == first["image_uri"]
+    assert len(build.images()) == 1
+
+
+def test_killed_after_each_change_it_builds_one_image(build: Build, context: Any) -> None:
+    build.know_the_answers()
+    kills = run_with_kills(build.operator, context("build"))
+    assert kills >= 3
+    assert len(build.images()) == 1
+    result = build.operator().execute(context("build"))
+    assert result["reused"] is True
+
+
+def test_a_model_that_cannot_be_loaded_is_told_before_anything_is_pushed(build: Build, context: Any) -> None:
+    with pytest.raises(SandboxError, match="No golden rows"):
+        build.operator().execute(context("build"))
+    assert build.images() == []
+
+
+def test_a_lock_that_was_made_anew_meanwhile_is_told(build: Build, context: Any) -> None:
+    build.know_the_answers()
+    other = {**build.patched["inputs"], "lock_digest": "another"}
+    with pytest.raises(DependencyLockError, match="made anew"):
+        build.operator(inputs=other).execute(context("build"))
+
+
+def test_the_cache_folder_is_the_workers_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE_DIR", str(tmp_path))
+    assert default_cache_dir() == tmp_path
+    monkeypatch.delenv("SLIPWAY_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache_dir() == tmp_path / "xdg" / "slipway"
