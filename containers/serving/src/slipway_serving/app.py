@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from granian.rsgi import ProtocolClosed, ProtocolError
+from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]
 
 from slipway_serving.board import prometheus
 from slipway_serving.message import JSON, Request, Response

@@ -48,7 +48,7 @@ def make_app(settings: Settings, board: Board, worker: int) -> App:
     np.seterr(all="ignore")  # a row with an odd number is an odd answer, not a line in the log
     started = time.perf_counter()
     try:
-        engine = load_engine(settings.model_dir)
+        engine = load_engine(settings.model_dir, settings.explain)
         self_test = run_self_test(settings.model_dir, engine.answer)
     except Exception:
         _logger.exception("the model in %s cannot be served", settings.model_dir)

@@ -10,7 +10,7 @@ import numpy as np
 from slipway_serving.convert.boundaries import boundary_rows
 from slipway_serving.convert.parity import Parity
 from slipway_serving.convert.probes import Probes, Row, make_probes
-from slipway_serving.convert.signature import columns_of
+from slipway_serving.forms.layout import columns_of
 from slipway_serving.program.program import NUMBERS
 from slipway_serving.program.store import save_program
 

@@ -21,6 +21,8 @@ from slipway_serving.convert.parity import Parity, compare
 from slipway_serving.convert.signature import example_rows, read_input
 from slipway_serving.engines.build import ENGINE_FILE, build_engine
 from slipway_serving.engines.pyfunc import PyfuncEngine
+from slipway_serving.forms.layout import columns_of
+from slipway_serving.program.explain import CannotExplainError, Explainer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +98,7 @@ def _try_candidates(model: Any, model_dir: Path, out_dir: Path, record: dict[str
             parity = _prove(candidate, original, model, model_dir, out_dir, layout)
         if parity.passed:
             record.update(candidate.document, engine=candidate.engine, parity=asdict(parity))
+            record["explains"] = _explains(candidate)
             return
         record["tried"].append(
             {"engine": candidate.engine, "reason": f"answers differ: {parity.mismatch}", **_counts(parity)}
@@ -113,6 +116,17 @@ def _prove(
     if parity.passed and candidate.inner is not None:
         candidate.inner(probes, parity)
     return parity
+
+
+def _explains(candidate: Candidate) -> str:
+    """Return ``contributions`` when predictions can be explained, else why not."""
+    if candidate.program is None:
+        return "only compiled models can"
+    try:
+        Explainer(candidate.program, columns_of(candidate.document["input"]))
+    except CannotExplainError as error:
+        return str(error)
+    return "contributions"
 
 
 def _counts(parity: Parity) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway_serving.convert.builder import CannotCompileError
+from slipway_serving.forms.layout import columns_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,14 +57,6 @@ def _tensor(schema: Any) -> dict[str, Any]:
     if dtype not in {"float64", "float32"}:
         raise CannotCompileError(f"a tensor of {dtype}")
     return {"kind": "tensor", "width": int(shape[1]), "dtype": dtype}
-
-
-def columns_of(layout: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return ``(name, type)`` of all columns; those of a tensor are named by their position."""
-    if layout["kind"] == "tensor":
-        kind = "double" if layout["dtype"] == "float64" else "float"
-        return [(f"c{index}", kind) for index in range(layout["width"])]
-    return [(name, kind) for name, kind in layout["columns"]]
 
 
 def example_rows(model: Any, model_dir: Path, layout: dict[str, Any]) -> list[list[Any]]:

@@ -10,11 +10,11 @@ import pandas as pd
 
 from slipway_serving.convert.builder import Builder, CannotCompileError, Frame, Matrix
 from slipway_serving.convert.candidate import Attempt, Candidate, split_rows
-from slipway_serving.convert.signature import columns_of
 from slipway_serving.convert.sklearn_estimators import compile_estimator
 from slipway_serving.convert.sklearn_transformers import frame_of
 from slipway_serving.engines.arrays import load_estimator
 from slipway_serving.forms.batch import Layout, columns_to_batch
+from slipway_serving.forms.layout import columns_of
 from slipway_serving.program.program import NUMBERS, Program
 
 if TYPE_CHECKING:

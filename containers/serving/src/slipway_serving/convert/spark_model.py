@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from slipway_serving.convert.builder import Builder, CannotCompileError, Column, Matrix
 from slipway_serving.convert.candidate import Attempt, Candidate
-from slipway_serving.convert.signature import columns_of
 from slipway_serving.convert.spark_features import FEATURES, Table
 from slipway_serving.convert.spark_models import MODELS
 from slipway_serving.convert.spark_saved import SavedStage
+from slipway_serving.forms.layout import columns_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Maker = Callable[[Builder, SavedStage, Matrix], Matrix]
+    _OfNode = Callable[[dict[str, Any]], list[float]]
 
 MODELS: dict[str, Maker] = {}
 
@@ -160,15 +161,21 @@ def _k_means(builder: Builder, stage: SavedStage, features: Matrix) -> Matrix:
     return Matrix(builder.step("column", positions, whole=True), 1)
 
 
-def _trees(stage: SavedStage, value: Callable[[dict[str, Any]], list[float]]) -> list[Tree]:
-    """Read the nodes of a saved tree or ensemble."""
+def _trees(stage: SavedStage, value: _OfNode) -> list[Tree]:
+    """Read the nodes of a saved tree or ensemble.
+
+    A node's ``impurityStats`` are the weights of the classes or, for numbers, weight, sum and sum of squares.
+    """
+    weigh: Callable[[dict[str, Any]], float] = _prediction_weight if value is _prediction else _class_weight
     by_tree: dict[int, list[dict[str, Any]]] = {}
     for row in stage.rows():
         by_tree.setdefault(row.get("treeID", 0), []).append(row.get("nodeData", row))
-    return [_tree(sorted(nodes, key=lambda node: int(node["id"])), value) for _, nodes in sorted(by_tree.items())]
+    return [
+        _tree(sorted(nodes, key=lambda node: int(node["id"])), value, weigh) for _, nodes in sorted(by_tree.items())
+    ]
 
 
-def _tree(nodes: list[dict[str, Any]], value: Callable[[dict[str, Any]], list[float]]) -> Tree:
+def _tree(nodes: list[dict[str, Any]], value: _OfNode, weigh: Callable[[dict[str, Any]], float]) -> Tree:
     if [node["id"] for node in nodes] != list(range(len(nodes))):
         raise CannotCompileError("a tree whose nodes are not numbered in order")
     inner = [node["leftChild"] >= 0 for node in nodes]
@@ -189,7 +196,7 @@ def _tree(nodes: list[dict[str, Any]], value: Callable[[dict[str, Any]], list[fl
         right=np.array([node["rightChild"] for node in nodes]),
         value=np.array([value(node) for node in nodes], dtype=np.float64),
         members=members,
-        cover=np.array([sum(node["impurityStats"]) for node in nodes], dtype=np.float64),
+        cover=np.array([weigh(node) for node in nodes], dtype=np.float64),
     )
 
 
@@ -227,6 +234,14 @@ def _class_shares(node: dict[str, Any]) -> list[float]:
 
 def _prediction(node: dict[str, Any]) -> list[float]:
     return [node["prediction"]]
+
+
+def _class_weight(node: dict[str, Any]) -> float:
+    return float(sum(node["impurityStats"]))
+
+
+def _prediction_weight(node: dict[str, Any]) -> float:
+    return float(node["impurityStats"][0])
 
 
 @_compiles("DecisionTreeClassificationModel")

@@ -15,7 +15,9 @@ from slipway_serving.engines.pyfunc import PyfuncEngine
 from slipway_serving.forms.batch import Batch, Layout
 from slipway_serving.forms.csv_form import CsvForm
 from slipway_serving.forms.json_forms import JsonForms, TensorForms
+from slipway_serving.forms.layout import columns_of
 from slipway_serving.message import CSV, JSON
+from slipway_serving.program.explain import CannotExplainError, Explainer
 from slipway_serving.program.program import Program
 from slipway_serving.program.store import load_program
 
@@ -28,22 +30,31 @@ if TYPE_CHECKING:
 ENGINE_FILE = "engine.json"
 
 
-def load_engine(model_dir: Path) -> Engine:
+def load_engine(model_dir: Path, explain: str = "") -> Engine:
     """Load the model with the engine that was chosen when its image was built; without a choice, ``pyfunc``.
 
     Parameters
     ----------
     model_dir
         Folder with ``MLmodel`` and perhaps ``engine.json``.
+    explain
+        ``contributions`` to explain predictions; see ``program.explain``.
+
+    Raises
+    ------
+    CannotExplainError
+        Explanations are asked for and this model has none.
     """
     path = model_dir / ENGINE_FILE
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"engine": "pyfunc"}
+    if explain and record["engine"] != "native":
+        raise CannotExplainError(f"the engine {record['engine']} cannot explain predictions; only compiled models can")
     if record["engine"] == "pyfunc":
         return PyfuncEngine(model_dir)
-    return build_engine(record, model_dir, model_dir)
+    return build_engine(record, model_dir, model_dir, explain)
 
 
-def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path) -> FastEngine:
+def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path, explain: str = "") -> FastEngine:
     """Build a compiled engine.
 
     Parameters
@@ -54,6 +65,8 @@ def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path) -> 
         Folder with the program.
     model_dir
         The saved model, for what the program does not cover.
+    explain
+        ``contributions`` to explain predictions.
     """
     layout = record["input"]
     make_fallback: Callable[[], Engine] = partial(PyfuncEngine, model_dir)
@@ -66,12 +79,16 @@ def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path) -> 
         names, numeric, texts = columns.names, len(columns.number_at), [name for _, name in columns.text_at]
         readers = {JSON: JsonForms(columns), CSV: CsvForm(columns)}
     scorer: Scorer
+    explainer = None
     if record["engine"] == "native":
-        scorer = program = Program(load_program(program_dir))
+        document = load_program(program_dir)
+        scorer = program = Program(document)
+        if explain:
+            explainer = Explainer(document, columns_of(layout)).explain
         if record.get("fallback") == "program":
             make_fallback = partial(program_behind_mlflow, program, layout["columns"], model_dir)
     else:
         scorer = ArrayScorer(record["model"], model_dir)
-    engine = FastEngine(record["engine"], scorer, readers, names, make_fallback)
+    engine = FastEngine(record["engine"], scorer, readers, names, make_fallback, explainer)
     engine.calibrate(Batch(1, np.zeros((1, numeric)), {name: [""] for name in texts}))
     return engine

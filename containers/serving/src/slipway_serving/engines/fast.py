@@ -62,6 +62,8 @@ class FastEngine:
         Names for the arrays of JSON lines.
     make_fallback
         Makes the engine that answers what is not covered.
+    explain
+        Scores a batch and explains it; ``None`` when explanations are off.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class FastEngine:
         readers: dict[str, Reader],
         column_names: list[str] | None,
         make_fallback: Callable[[], Engine],
+        explain: Callable[[Batch], tuple[Any, dict[str, Any]]] | None = None,
     ) -> None:
         self.name = name
         self.fallbacks = 0
@@ -78,6 +81,7 @@ class FastEngine:
         self._readers = readers
         self._column_names = column_names
         self._make_fallback = make_fallback
+        self._explain = explain
         self._fallback: Engine | None = None
         self._fallback_lock = threading.Lock()
         self._inline_bytes = 0
@@ -120,13 +124,18 @@ class FastEngine:
             reader = self._readers.get(media)
             if reader is None:
                 return None
-            predictions = self._scorer.score(reader.read(body))
+            batch = reader.read(body)
+            answer = encode(self._scorer.score(batch)) if self._explain is None else self._explained(batch)
         except NotCoveredError:
             return None
-        answer = encode(predictions)
         if not request.accept or request.accept == JSON:
             return Response(200, answer)
         return jsonlines.answer_as_asked(answer, request.accept)
+
+    def _explained(self, batch: Batch) -> bytes:
+        """Return the answer with the additional key ``contributions``."""
+        predictions, contributions = self._explain(batch)  # type: ignore[misc]
+        return encode(predictions)[:-1] + b',"contributions":' + json.dumps(contributions).encode() + b"}"
 
     def _fall_back(self, request: Request) -> Response:
         self.fallbacks += 1

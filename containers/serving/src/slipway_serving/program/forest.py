@@ -66,9 +66,8 @@ def flatten(trees: Sequence[Tree], width: int) -> dict[str, Any]:
     width
         Number of columns of the input.
     """
-    parts: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("feature", "threshold", "left", "right", "missing", "value")
-    }
+    names = ("feature", "threshold", "left", "right", "missing", "value", "cover", "leaf_cover")
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     roots: list[int] = []
     members: list[float] = []
     leaf_starts, member_starts = [0], [0]
@@ -87,6 +86,9 @@ def flatten(trees: Sequence[Tree], width: int) -> dict[str, Any]:
         missing = np.zeros(len(inner), bool) if tree.missing_left is None else tree.missing_left[inner]
         parts["missing"].append(missing)
         parts["value"].append(tree.value[is_leaf])
+        if tree.cover is not None:
+            parts["cover"].append(tree.cover[inner])
+            parts["leaf_cover"].append(tree.cover[is_leaf])
         for node in inner.tolist():
             categories = (tree.members or {}).get(node, ())
             members.extend(float(category) for category in categories)
@@ -96,6 +98,8 @@ def flatten(trees: Sequence[Tree], width: int) -> dict[str, Any]:
     types = {"feature": np.int32, "threshold": np.float64, "left": np.int32, "right": np.int32, "missing": np.bool_}
     flat: dict[str, Any] = {name: np.concatenate(parts[name]).astype(dtype) for name, dtype in types.items()}
     flat |= {"value": np.concatenate(parts["value"]).astype(np.float64), "width": width}
+    if len(parts["cover"]) == len(trees):
+        flat |= {name: np.concatenate(parts[name]).astype(np.float64) for name in ("cover", "leaf_cover")}
     flat |= {"roots": np.array(roots, np.int32), "leaf_starts": np.array(leaf_starts, np.int32)}
     if members:
         flat |= {"members": np.array(members), "member_starts": np.array(member_starts, np.int64)}
@@ -110,6 +114,8 @@ def _with_root(leaf: Tree) -> Tree:
         left=np.array([1, -1, -1]),
         right=np.array([2, -1, -1]),
         value=np.repeat(leaf.value[:1], 3, axis=0),
+        missing_left=np.ones(3, bool),
+        cover=np.array([1.0, 1.0, 0.0]),
     )
 
 

@@ -34,7 +34,7 @@ class Program:
             (OPERATIONS[step["op"]](step), tuple(step["in"]), None if step["op"] in ROW_FILTERS else step["out"])
             for step in document["steps"]
         ]
-        self._output = document["output"]
+        self.output: str = document["output"]
 
     def score(self, batch: Batch) -> Any:
         """Return the predictions of all rows.
@@ -44,7 +44,7 @@ class Program:
         NotCoveredError
             A row needs the original model.
         """
-        return self.registers(batch)[self._output]
+        return self.registers(batch)[self.output]
 
     def registers(self, batch: Batch) -> dict[str, Any]:
         """Run all steps and return every register, for explanations."""

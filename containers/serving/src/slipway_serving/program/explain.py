@@ -1,0 +1,131 @@
+"""Contributions of the request's columns to a prediction.
+
+They explain the model's score, the number that the prediction is derived from: the prediction itself for most
+regressors, log-odds for logistic regression and gradient boosting, the share of votes for forests. For every row and output
+
+    base + sum of the contributions of all columns = score
+
+Linear models: coefficient × input, exactly. Trees: path-dependent Shapley values (see ``shapley``). What encoders and
+scalers make of a column counts for that column.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway_serving.program.program import NUMBERS, Program
+from slipway_serving.program.shapley import TreeShapley
+
+if TYPE_CHECKING:
+    from slipway_serving.forms.batch import Batch
+
+_SAME_COLUMNS = {
+    "finite", "as_float32", "no_null", "not_negative", "zero_or_one", "known_categories", "shift", "add", "divide",
+    "multiply", "clip", "impute", "function", "bucket", "spark_bucket", "category", "interpolate",
+}  # fmt: skip
+_AFTER_SCORE = {"ravel", "largest", "above", "labels", "column", "two_shares", "softmax", "function"}
+
+Sources = list[str]
+
+
+class CannotExplainError(Exception):
+    """The program's score cannot be split among the request's columns."""
+
+
+class Explainer:
+    """Explains one program.
+
+    Parameters
+    ----------
+    document
+        The program.
+    columns
+        ``(name, MLflow type)`` in the signature's order.
+
+    Raises
+    ------
+    CannotExplainError
+        The model mixes columns before it scores them, or has no single score.
+    """
+
+    def __init__(self, document: dict[str, Any], columns: list[tuple[str, str]]) -> None:
+        steps = document["steps"]
+        at = max((index for index, step in enumerate(steps) if step["op"] in {"linear", "forest"}), default=-1)
+        if at < 0:
+            raise CannotExplainError("the model is neither linear nor made of trees")
+        self._columns = [name for name, _ in columns]
+        self._step = steps[at]
+        self._scale = _scale(steps[at + 1 :])
+        sources = trace(steps[:at], columns).get(self._step["in"][0])
+        if sources is None:
+            raise CannotExplainError("the model mixes columns before it scores them")
+        self._groups = np.zeros((len(sources), len(self._columns)))
+        self._groups[np.arange(len(sources)), [self._columns.index(source) for source in sources]] = 1.0
+        self._trees = None
+        if self._step["op"] == "forest":
+            if "cover" not in self._step["trees"]:
+                raise CannotExplainError("the trees do not say how many training rows passed each node")
+            self._trees = TreeShapley(self._step["trees"], self._step.get("weights"))
+        self._program = Program(document)
+
+    def explain(self, batch: Batch) -> tuple[Any, dict[str, Any]]:
+        """Score and explain.
+
+        Returns
+        -------
+        tuple
+            The predictions, and ``{"columns": […], "base": […], "values": rows × outputs × columns}``. With two
+            outputs, which mirror each other, only the second is explained.
+        """
+        registers = self._program.registers(batch)
+        matrix = registers[self._step["in"][0]]
+        if self._trees is None:
+            terms = matrix[:, None, :] * self._step["weights"].T[None]
+            base = np.broadcast_to(np.asarray(self._step["bias"], float), (terms.shape[1],))
+        else:
+            terms, base = self._trees.explain(matrix), self._trees.base
+        values, base = terms @ self._groups * self._scale, base * self._scale
+        if values.shape[1] == 2:
+            values, base = values[:, 1:], base[1:]
+        explanation = {"columns": self._columns, "base": base.tolist(), "values": values.tolist()}
+        return registers[self._program.output], explanation
+
+
+def _scale(later: list[dict[str, Any]]) -> float:
+    """Return what the sum of a forest is multiplied with afterwards."""
+    scale = 1.0
+    for step in later:
+        if step["op"] == "divide" and np.ndim(step["by"]) == 0:
+            scale /= float(step["by"])
+        elif step["op"] not in _AFTER_SCORE:
+            raise CannotExplainError(f"the score is changed by {step['op']}")
+    return scale
+
+
+def trace(steps: list[dict[str, Any]], columns: list[tuple[str, str]]) -> dict[str, Sources | None]:
+    """Return, for every register, which request column each of its columns comes from; ``None`` where they mix."""
+    found: dict[str, Sources | None] = {f"text:{name}": [name] for name, kind in columns if kind == "string"}
+    found[NUMBERS] = [name for name, kind in columns if kind != "string"]
+    for step in steps:
+        inputs = [found[register] for register in step["in"]]
+        known = [sources for sources in inputs if sources is not None]
+        found[step["out"]] = _after(step, known) if len(known) == len(inputs) else None
+    return found
+
+
+def _after(step: dict[str, Any], inputs: list[Sources]) -> Sources | None:
+    operation, first = step["op"], inputs[0]
+    if operation in _SAME_COLUMNS:
+        return first
+    if operation in {"take", "null_flags"}:
+        return [first[index] for index in step["columns"]]
+    if operation == "concat":
+        return [source for sources in inputs for source in sources]
+    if operation in {"lookup_text", "lookup_number"}:
+        return first * int(step["table"].shape[1])
+    if operation == "one_hot":
+        together = [source for sources in inputs for source in sources]
+        return [source for source, width in zip(together, step["widths"], strict=True) for _ in range(width)]
+    return None

@@ -1,0 +1,196 @@
+"""Contributions: exact terms for linear models, Shapley values for trees; off, they cost nothing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import models
+import numpy as np
+import pytest
+from sklearn import ensemble, linear_model, preprocessing
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from test_sklearn_programs import (
+    BINARY,
+    COLUMNS,
+    NUMERIC,
+    NUMERIC_COLUMNS,
+    SCORE,
+    THREE,
+    TRAIN,
+    batch_of,
+    make_frame,
+    mixed,
+)
+
+from conftest import serving
+from slipway_serving.convert.builder import Builder
+from slipway_serving.convert.sklearn_estimators import compile_estimator
+from slipway_serving.convert.sklearn_transformers import frame_of
+from slipway_serving.forms.batch import Batch
+from slipway_serving.program.explain import CannotExplainError, Explainer
+from slipway_serving.program.forest import Tree, flatten, sum_leaves
+from slipway_serving.program.shapley import TreeShapley
+
+
+def explainer(estimator: Any, columns: list[tuple[str, str]]) -> Explainer:
+    builder = Builder(sum(kind != "string" for _, kind in columns))
+    output = compile_estimator(builder, estimator, frame_of(columns), shares=False)
+    return Explainer({"steps": builder.steps, "output": output}, columns)
+
+
+def total(explanation: dict[str, Any]) -> np.ndarray:
+    return np.array(explanation["values"]).sum(axis=2) + np.array(explanation["base"])
+
+
+def test_linear_contributions_are_coefficient_times_input():
+    model = linear_model.Ridge().fit(TRAIN[NUMERIC], SCORE)
+    frame = make_frame(20, 1)
+    predictions, explanation = explainer(model, NUMERIC_COLUMNS).explain(batch_of(frame, NUMERIC_COLUMNS))
+    expected = frame[NUMERIC].to_numpy() * model.coef_
+    np.testing.assert_allclose(np.array(explanation["values"])[:, 0], expected, rtol=1e-12)
+    np.testing.assert_allclose(explanation["base"], [model.intercept_])
+    np.testing.assert_allclose(total(explanation)[:, 0], predictions, rtol=1e-12)
+
+
+def test_what_encoders_make_of_a_column_counts_for_that_column():
+    pipeline = mixed(preprocessing.OneHotEncoder(handle_unknown="ignore"), linear_model.LogisticRegression())
+    pipeline.fit(TRAIN[[name for name, _ in COLUMNS]], BINARY)
+    frame = make_frame(30, 2, unseen=True)
+    _, explanation = explainer(pipeline, COLUMNS).explain(batch_of(frame, COLUMNS))
+    assert explanation["columns"] == [name for name, _ in COLUMNS]
+    np.testing.assert_allclose(total(explanation)[:, 0], pipeline.decision_function(frame), rtol=1e-10)
+    flag = explanation["columns"].index("flag")
+    assert not np.array(explanation["values"])[:, 0, flag].any()
+
+
+SCORED = [
+    (ensemble.RandomForestRegressor(10, max_depth=4, random_state=0), SCORE, lambda m, f: m.predict(f)),
+    (ensemble.GradientBoostingRegressor(n_estimators=10, random_state=0), SCORE, lambda m, f: m.predict(f)),
+    (ensemble.RandomForestClassifier(10, max_depth=4, random_state=0), BINARY, lambda m, f: m.predict_proba(f)[:, 1]),
+    (ensemble.RandomForestClassifier(8, max_depth=4, random_state=0), THREE, lambda m, f: m.predict_proba(f)),
+    (ensemble.GradientBoostingClassifier(n_estimators=10, random_state=0), BINARY, lambda m, f: m.decision_function(f)),
+    (ensemble.HistGradientBoostingClassifier(max_iter=10), BINARY, lambda m, f: m.decision_function(f)),
+    (ensemble.HistGradientBoostingClassifier(max_iter=5), THREE, lambda m, f: m.decision_function(f)),
+]
+
+
+@pytest.mark.parametrize(("model", "target", "score"), SCORED, ids=[type(model).__name__ for model, _, _ in SCORED])
+def test_contributions_of_trees_add_up_to_the_score(model: Any, target: Any, score: Any):
+    fitted = model.fit(TRAIN[NUMERIC], target)
+    frame = make_frame(25, 3)
+    _, explanation = explainer(fitted, NUMERIC_COLUMNS).explain(batch_of(frame, NUMERIC_COLUMNS))
+    expected = np.asarray(score(fitted, frame[NUMERIC])).reshape(25, -1)
+    np.testing.assert_allclose(total(explanation), expected, rtol=1e-9, atol=1e-12)
+
+
+def expectation(tree: Tree, row: np.ndarray, known: frozenset[int], node: int = 0) -> float:
+    """Return a tree's value when only some features are known, by walking it as the definition says."""
+    if tree.left[node] < 0:
+        return float(tree.value[node, 0])
+    left, right = int(tree.left[node]), int(tree.right[node])
+    if int(tree.feature[node]) in known:
+        value = row[tree.feature[node]]
+        members = (tree.members or {}).get(node)
+        goes_left = value in members if members is not None else value <= tree.threshold[node]
+        return expectation(tree, row, known, left if goes_left else right)
+    cover = tree.cover
+    assert cover is not None
+    parts = [cover[child] / cover[node] * expectation(tree, row, known, child) for child in (left, right)]
+    return sum(parts)
+
+
+def shapley_by_definition(tree: Tree, row: np.ndarray, width: int) -> list[float]:
+    values = []
+    for feature in range(width):
+        others = [other for other in range(width) if other != feature]
+        amount = 0.0
+        for size in range(width):
+            weight = math.factorial(size) * math.factorial(width - 1 - size) / math.factorial(width)
+            for chosen in itertools.combinations(others, size):
+                known = frozenset(chosen)
+                gain = expectation(tree, row, known | {feature}) - expectation(tree, row, known)
+                amount += weight * gain
+        values.append(amount)
+    return values
+
+
+def random_tree(generator: np.random.Generator, width: int, depth: int) -> Tree:
+    feature, threshold, left, right, cover = [], [], [], [], []
+    members = {}
+
+    def grow(level: int, weight: float) -> int:
+        node = len(feature)
+        for column, entry in ((feature, 0), (threshold, 0.0), (left, -1), (right, -1), (cover, weight)):
+            column.append(entry)
+        if level == 0 or generator.random() < 0.1:
+            return node
+        feature[node] = int(generator.integers(width))
+        if feature[node] == 0:
+            members[node] = np.sort(generator.choice(6, size=3, replace=False)).astype(float)
+        else:
+            threshold[node] = float(generator.normal())
+        share = float(generator.uniform(0.1, 0.9))
+        left[node], right[node] = grow(level - 1, weight * share), grow(level - 1, weight * (1 - share))
+        return node
+
+    grow(depth, 100.0)
+    value = generator.normal(size=(len(feature), 1))
+    arrays = [np.array(column) for column in (feature, threshold, left, right)]
+    return Tree(*arrays, value, members=members, cover=np.array(cover))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_tree_values_are_the_definition_s(seed: int):
+    generator = np.random.default_rng(seed)
+    width = 4
+    trees = [random_tree(generator, width, 5) for _ in range(3)]
+    rows = np.c_[generator.integers(0, 6, 6).astype(float), generator.normal(size=(6, width - 1))]
+    flat = flatten(trees, width)
+    found = TreeShapley(flat)
+    expected = [np.sum([shapley_by_definition(tree, row, width) for tree in trees], axis=0) for row in rows]
+    np.testing.assert_allclose(found.explain(rows)[:, 0], expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.explain(rows).sum(axis=2) + found.base, sum_leaves(flat)(rows), rtol=1e-9)
+
+
+def test_nulls_are_explained_where_trees_take_them():
+    train = TRAIN[NUMERIC].copy()
+    train[train > 4] = np.nan
+    model = ensemble.HistGradientBoostingRegressor(max_iter=10).fit(train, SCORE)
+    rows = make_frame(20, 5)[NUMERIC].to_numpy().copy()
+    rows[rows > 2] = np.nan
+    predictions, explanation = explainer(model, NUMERIC_COLUMNS).explain(Batch(20, rows, {}))
+    np.testing.assert_allclose(total(explanation)[:, 0], predictions, rtol=1e-9)
+
+
+def test_models_that_mix_columns_cannot_be_explained():
+    model = make_pipeline(PCA(2), linear_model.Ridge()).fit(TRAIN[NUMERIC], SCORE)
+    with pytest.raises(CannotExplainError, match="mixes columns"):
+        explainer(model, NUMERIC_COLUMNS)
+
+
+def test_the_answer_has_one_more_key_only_when_asked(tmp_path: Path):
+    model = models.save_linear(tmp_path / "model")
+    models.compile_model(model)
+    columns = ["c0", "c1", "c2", "c3"]
+    body = {"dataframe_split": {"columns": columns, "data": [[1, 2, 3, 4], [0, 0, 0, 0]]}}
+    with serving(model, tmp_path) as server:
+        assert server.invoke(body).json().keys() == {"predictions"}
+    with serving(model, tmp_path, SLIPWAY_EXPLAIN="contributions") as server:
+        answer = server.invoke(body).json()
+        assert answer.keys() == {"predictions", "contributions"}
+        contributions = answer["contributions"]
+        assert contributions["columns"] == columns
+        assert np.array(contributions["values"]).shape == (2, 1, 4)
+        scores = np.array(contributions["values"]).sum(axis=2)[:, 0] + contributions["base"][0]
+        assert answer["predictions"] == (scores > 0).astype(int).tolist()
+
+
+def test_a_model_that_cannot_be_explained_says_so_at_the_start(linear_model: Path, tmp_path: Path):
+    with serving(linear_model, tmp_path, wait=False, SLIPWAY_EXPLAIN="contributions") as server:
+        assert server.process.wait(60) == 3
+        assert "cannot explain" in json.loads(server.log.read_text().splitlines()[0])["traceback"]
