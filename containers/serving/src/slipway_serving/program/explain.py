@@ -1,7 +1,8 @@
 """Contributions of the request's columns to a prediction.
 
 They explain the model's score, the number that the prediction is derived from: the prediction itself for most
-regressors, log-odds for logistic regression and gradient boosting, the share of votes for forests. For every row and output
+regressors, log-odds for logistic regression and gradient boosting, the share of votes for forests. For every row and
+output
 
     base + sum of the contributions of all columns = score
 
