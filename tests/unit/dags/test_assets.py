@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from slipway_dags.assets import approved
+from slipway_dags.assets import approved, drifted
 
 
 def test_each_service_has_its_own_asset() -> None:
@@ -8,3 +8,7 @@ def test_each_service_has_its_own_asset() -> None:
     assert (flights.name, flights.uri) == ("approved/flights", "slipway://flights/approved")
     assert flights != churn
     assert approved("flights") == flights
+
+
+def test_drift_has_one_too() -> None:
+    assert (drifted("flights").name, drifted("flights").uri) == ("drifted/flights", "slipway://flights/drifted")

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+
+from slipway.errors import InvalidParamsError
+from slipway_dags.assets import drifted
+from slipway_dags.params import MonitorOverrides, read_overrides
+
+
+@pytest.fixture
+def dag(bag: DagBag) -> DAG:
+    return bag.dags["flights.monitor"]
+
+
+def test_the_tasks_follow_each_other(dag: DAG) -> None:
+    order = ["collect", "profile", "judge", "publish", "react"]
+    assert list(dag.task_ids) == order
+    for task, following in zip(order, order[1:], strict=False):
+        assert following in dag.get_task(task).downstream_task_ids
+
+
+def test_no_new_captures_do_not_keep_the_window_from_being_judged(dag: DAG) -> None:
+    assert dag.get_task("judge").trigger_rule == "none_failed"
+
+
+def test_one_profile_task_for_each_hour(dag: DAG) -> None:
+    assert dag.get_task("profile").is_mapped
+    assert dag.get_task("profile").max_active_tis_per_dagrun == 4
+
+
+def test_only_the_reaction_emits(dag: DAG) -> None:
+    assert [task.task_id for task in dag.tasks if task.outlets] == ["react"]
+    assert dag.get_task("react").outlets == [drifted("flights")]
+
+
+def test_overrides_are_checked() -> None:
+    assert read_overrides(MonitorOverrides, {"window_from": "2026-01-01"}).window_until is None
+    with pytest.raises(InvalidParamsError, match="window_form"):
+        read_overrides(MonitorOverrides, {"window_form": "2026-01-01"})
