@@ -17,3 +17,14 @@ def approved(service: str) -> Asset:
     :param service: Name of the service.
     """
     return Asset(name=f"approved/{service}", uri=f"slipway://{service}/approved", group="slipway")
+
+
+def drifted(service: str) -> Asset:
+    """Return the asset "what this service receives has drifted, and its policy asks for a retraining".
+
+    Emitted by ``<service>.monitor``, within the cool-down and the budget of ``monitor`` in the spec; wakes
+    ``<service>.retrain``. The event's ``extra`` says which columns, for people; what to train on is decided there.
+
+    :param service: Name of the service.
+    """
+    return Asset(name=f"drifted/{service}", uri=f"slipway://{service}/drifted", group="slipway")

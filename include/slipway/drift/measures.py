@@ -37,8 +37,7 @@ def _column(before: ColumnProfile, after: ColumnProfile, bins: object) -> Mappin
             "wasserstein": wasserstein_distance(left, right, np.asarray(bins.edges), before.moments.standard_deviation),
             "population_stability_index": population_stability_index(left, right),
             "jensen_shannon": jensen_shannon_distance(left, right),
-            "mean": after.moments.mean if after.moments.count else float("nan"),
-            "standard_deviation": after.moments.standard_deviation if after.moments.count else float("nan"),
+            **_moments(after),
             "infinite_rate": _share(after.infinite, after.rows),
             **rates,
         }
@@ -53,6 +52,19 @@ def _column(before: ColumnProfile, after: ColumnProfile, bins: object) -> Mappin
             **rates,
         }
     return rates
+
+
+def _moments(column: NumericProfile) -> dict[str, float]:
+    moments = column.moments
+    if not moments.count:
+        return {}
+    return {
+        "count": float(moments.count),
+        "mean": moments.mean,
+        "standard_deviation": moments.standard_deviation,
+        "minimum": moments.minimum,
+        "maximum": moments.maximum,
+    }
 
 
 def _share(count: int, rows: int) -> float:

@@ -86,7 +86,8 @@ def advance(
 ) -> Change:
     """Return the state after a run.
 
-    Silence shorter than ``quiet_hours`` keeps the state as it was; too few rows for a verdict do not end an alarm.
+    Silence shorter than ``quiet_hours`` keeps the state as it was; too few rows for a verdict do not end an alarm; a
+    run that is repeated after a later one changes nothing.
 
     Args:
         state: Before the run.
@@ -97,6 +98,8 @@ def advance(
         last_traffic: Time of the last call in it.
         monitor: The service's policy.
     """
+    if state.looked_until is not None and state.looked_until >= until:
+        return Change(state=state, changed=False, before=state.status)
     seen = max((at for at in (state.last_traffic, last_traffic) if at), default=None)
     new_champion = state.release_id != release_id
     quiet = status is Status.NO_TRAFFIC and seen is not None and until - seen < timedelta(hours=monitor.quiet_hours)
@@ -110,7 +113,7 @@ def advance(
         "columns": found,
         "since": until if changed else state.since,
         "release_id": release_id,
-        "looked_until": max(at for at in (state.looked_until, until) if at),
+        "looked_until": until,
         "last_traffic": seen,
     }
     return Change(

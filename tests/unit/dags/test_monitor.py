@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
@@ -17,7 +19,7 @@ def dag(bag: DagBag) -> DAG:
 def test_the_tasks_follow_each_other(dag: DAG) -> None:
     order = ["collect", "profile", "judge", "publish", "react"]
     assert list(dag.task_ids) == order
-    for task, following in zip(order, order[1:], strict=False):
+    for task, following in pairwise(order):
         assert following in dag.get_task(task).downstream_task_ids
 
 

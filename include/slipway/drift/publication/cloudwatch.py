@@ -1,0 +1,101 @@
+"""CloudWatch metrics of a run: Slipway's own, and those that SageMaker Model Monitor emits.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from slipway.aws_errors import aws_call
+from slipway.drift.run_report import RunReport
+from slipway.drift.status import Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+NAMESPACE = "Slipway/Drift"
+MODEL_MONITOR_NAMESPACE = "/aws/sagemaker/Endpoints/data-metric"
+_METRICS_PER_CALL = 500
+_EFFECTS = ("kolmogorov_smirnov", "total_variation")
+Datum = dict[str, Any]
+
+
+def drift_metrics(report: RunReport) -> list[Datum]:
+    """Return Slipway's metrics: one set for the service, two metrics for each column."""
+    calls = report.rows + sum(report.rejected.values())
+    totals = {
+        "Drifted": float(report.status is Status.DRIFTED),
+        "DriftedColumns": float(len(report.drifted_columns)),
+        "Rows": float(report.rows),
+        "NoTraffic": float(report.status is Status.NO_TRAFFIC),
+        "UnreadableShare": sum(report.rejected.values()) / calls if calls else 0.0,
+    }
+    service = {"Service": report.service}
+    data = [_datum(report, name, value, service) for name, value in totals.items()]
+    for column, effect in effects(report).items():
+        of_column = {**service, "Column": column}
+        data.append(_datum(report, "Effect", effect, of_column))
+        data.append(_datum(report, "ColumnDrifted", float(column in report.drifted_columns), of_column))
+    return data
+
+
+def model_monitor_metrics(report: RunReport, schedule: str) -> list[Datum]:
+    """Return the metrics under the names and dimensions of Model Monitor, so that its dashboards and alarms live on.
+
+    Args:
+        report: What the run found.
+        schedule: What stands in for the name of the monitoring schedule.
+    """
+    dimensions = {"EndpointName": report.endpoint, "ScheduleName": schedule}
+    data = []
+    for column, values in report.measures.items():
+        name = re.sub(r"[^\x21-\x7e]", "_", column)
+        data.append(_datum(report, f"feature_non_null_{name}", 1 - values.get("missing_rate", 0.0), dimensions))
+        if values.get("count"):
+            data.append({**_datum(report, f"feature_data_{name}", None, dimensions), "StatisticValues": _set(values)})
+    for column, effect in effects(report).items():
+        name = re.sub(r"[^\x21-\x7e]", "_", column)
+        data.append(_datum(report, f"feature_baseline_drift_{name}", effect, dimensions))
+    return data
+
+
+def effects(report: RunReport) -> dict[str, float]:
+    """Return the distance of each column on which the verdict rests."""
+    return {each.column: each.value for each in report.findings if each.statistic in _EFFECTS}
+
+
+def put_metrics(cloudwatch: CloudWatchClient, namespace: str, data: Sequence[Datum]) -> None:
+    """Send metrics.
+
+    Raises:
+        SlipwayError: CloudWatch does not answer or refuses.
+    """
+    for part in _parts(data):
+        with aws_call(f"put metrics into {namespace}"):
+            cloudwatch.put_metric_data(Namespace=namespace, MetricData=part)  # type: ignore[arg-type]
+
+
+def _parts(data: Sequence[Datum]) -> Iterator[list[Datum]]:
+    for start in range(0, len(data), _METRICS_PER_CALL):
+        yield list(data[start : start + _METRICS_PER_CALL])
+
+
+def _set(values: Mapping[str, float]) -> dict[str, float]:
+    return {
+        "SampleCount": values["count"],
+        "Sum": values["mean"] * values["count"],
+        "Minimum": values["minimum"],
+        "Maximum": values["maximum"],
+    }
+
+
+def _datum(report: RunReport, name: str, value: float | None, dimensions: Mapping[str, str]) -> Datum:
+    datum: Datum = {
+        "MetricName": name[:255],
+        "Dimensions": [{"Name": key, "Value": text[:1024]} for key, text in dimensions.items()],
+        "Timestamp": report.until,
+    }
+    return datum if value is None else {**datum, "Value": value}

@@ -1,0 +1,80 @@
+"""Histograms for the eye: the quantile bins of a profile drawn again over bins of equal width."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipway.drift.bins import Bins, NumericBins
+from slipway.drift.profile import CategoryProfile, ColumnProfile, NumericProfile
+from slipway.drift.statistics.counts import shares
+
+_BARS = 40
+_CATEGORIES = 25
+OTHERS = "(others)"
+NEW = "(not in the baseline)"
+
+
+def draw_column(before: ColumnProfile, after: ColumnProfile | None, bins: Bins) -> dict[str, Any]:
+    """Return what a chart needs: positions or labels, and the shares of baseline and window there, in percent."""
+    if isinstance(before, NumericProfile) and isinstance(bins, NumericBins):
+        return _numeric(before, after if isinstance(after, NumericProfile) else None, bins)
+    if isinstance(before, CategoryProfile) and not isinstance(bins, NumericBins):
+        return _categories(before, after if isinstance(after, CategoryProfile) else None, bins.known)
+    return {}
+
+
+def _numeric(before: NumericProfile, after: NumericProfile | None, bins: NumericBins) -> dict[str, Any]:
+    edges = np.asarray(bins.edges)
+    if len(edges) < 2:
+        return {}
+    grid = np.linspace(edges[0], edges[-1], _BARS + 1)
+    drawn = [_bars(column, edges, grid) for column in (before, after) if column is not None]
+    low, high = _outside(after)
+    return {
+        "kind": "numeric",
+        "x": ((grid[:-1] + grid[1:]) / 2).tolist(),
+        "baseline": drawn[0].tolist(),
+        "window": drawn[1].tolist() if after is not None else [],
+        "below": low,
+        "above": high,
+    }
+
+
+def _bars(column: NumericProfile, edges: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Percent in each bar; the mass of a bin lies evenly between its borders."""
+    cumulative = np.cumsum(shares(column.counts))[:-1]
+    heights: NDArray[np.float64] = 100 * np.diff(np.interp(grid, edges, cumulative))
+    return heights
+
+
+def _outside(column: NumericProfile | None) -> tuple[float, float]:
+    if column is None or not column.counts.sum():
+        return 0.0, 0.0
+    found = 100 * shares(column.counts)
+    return float(found[0]), float(found[-1])
+
+
+def _categories(before: CategoryProfile, after: CategoryProfile | None, known: tuple[str, ...]) -> dict[str, Any]:
+    left = 100 * shares(np.append(before.counts, before.new_rows))
+    right = 100 * shares(np.append(after.counts, after.new_rows)) if after is not None else np.zeros(len(left))
+    labels = [*known, NEW]
+    ranked = sorted(range(len(labels)), key=lambda index: -max(left[index], right[index]))
+    moved = sorted(range(len(labels)), key=lambda index: -abs(left[index] - right[index]))
+    shown = list(dict.fromkeys([*moved[:5], *ranked]))[:_CATEGORIES]
+    shown.sort(key=lambda index: -left[index])
+    rest = [index for index in range(len(labels)) if index not in set(shown)]
+    result: dict[str, Any] = {
+        "kind": "categorical",
+        "x": [labels[index] for index in shown],
+        "baseline": [float(left[index]) for index in shown],
+        "window": [float(right[index]) for index in shown],
+        "new": sorted(after.new)[:20] if after is not None else [],
+    }
+    if rest:
+        result["x"].append(OTHERS)
+        result["baseline"].append(float(left[rest].sum()))
+        result["window"].append(float(right[rest].sum()))
+    return result

@@ -1,0 +1,146 @@
+"""Which captured traffic is there to look at?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from slipway.artifacts.mlmodel import MLMODEL, read_mlmodel
+from slipway.drift.capture_baseline import learn_from_captures
+from slipway.drift.objects import CaptureObject
+from slipway.drift.schema import schema_of_signature
+from slipway.errors import InvalidParamsError, PermanentError
+from slipway_airflow.operators.drift import DriftOperator, Window
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from slipway.release import Release
+    from slipway.state import Serving
+
+#: Hours of captures that one run profiles at most; the next one goes on.
+MAX_GROUPS = 48
+#: Older captures that were never profiled are left alone.
+BACKLOG = timedelta(days=30)
+_GUARDRAIL_VARIANT = "main"
+
+
+class DriftCollectOperator(DriftOperator):
+    """Find the capture objects of the window, and those among them that have no profile yet.
+
+    Learns the baseline first when the model was logged without one and enough rows were captured.
+    Looks only at what the champion answered, since it is the champion.
+
+    :param window_from: Begin of the window as ISO time, in place of the end less ``monitor.window_hours``. (templated)
+    :param window_until: End of the window as ISO time, in place of the run's time. (templated)
+    :param spec: The service.
+    :param platform: The installation.
+    :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
+    :param aws_conn_id: The Airflow connection of the endpoint's account. (templated, default: aws_default)
+    :param region_name: AWS region; the connection's when None. (templated)
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: Configuration of the botocore clients.
+    :return: The hours to profile, each ``{"variant", "hour"}``, oldest first; under the key ``window`` what the
+        other tasks need to know.
+    """
+
+    template_fields = aws_template_fields("bucket_conn_id", "window_from", "window_until")
+
+    def __init__(self, *, window_from: str | None = None, window_until: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**{"multiple_outputs": False, **kwargs})
+        self.window_from = window_from
+        self.window_until = window_until
+
+    def execute(self, context: Context) -> list[dict[str, str]]:
+        """List; learn if need be."""
+        until = _time(self.window_until) or context["dag_run"].run_after
+        state, _ = self.bucket.states.read(self.endpoint)
+        champion = state.champion if state else None
+        if champion is None:
+            self.log.info("Endpoint %s has no champion: there is nothing to watch.", self.endpoint)
+            context["ti"].xcom_push(key="window", value={"phase": "nothing"})
+            return []
+        release = self.bucket.release(self.spec.name, champion.release_id)
+        window = self._window(release, champion, until)
+        groups = self._groups(window) if window["phase"] == "judge" else []
+        context["ti"].xcom_push(key="window", value=window)
+        self.log.info(
+            "Window %s to %s, release %s: %d capture objects, %d hours to profile (%s).",
+            *(window["since"], window["until"], window["release_id"], window["objects"], len(groups), window["phase"]),
+        )
+        return groups
+
+    def _window(self, release: Release, champion: Serving, until: datetime) -> Window:
+        since = _time(self.window_from) or until - timedelta(hours=self.spec.monitor.window_hours)
+        since = max(since, champion.since)
+        variants = [release.id, _GUARDRAIL_VARIANT]
+        rows, learned_until = self._learn(release, champion, variants, until)
+        phase = "judge" if rows < 0 else "learning"
+        if learned_until is not None:
+            since = max(since, learned_until)
+            phase = "judge" if since < until else "learning"
+        objects = self.store.captures(variants, since, until) if since < until else []
+        return Window(
+            phase=phase,
+            since=since.isoformat(),
+            until=until.isoformat(),
+            release_id=release.id,
+            model=release.model,
+            model_version=release.version,
+            run_id=str(release.created_from.get("run_id") or ""),
+            variants=variants,
+            objects=len(objects),
+            learned_rows=max(rows, 0),
+        )
+
+    def _learn(
+        self, release: Release, champion: Serving, variants: list[str], until: datetime
+    ) -> tuple[int, datetime | None]:
+        """Make sure of a baseline: rows so far while it is incomplete (else -1), and the end of what it is made of."""
+        reference = self.store.reference(release.id, release.model, release.version)
+        if reference is None:
+            captures = self.store.captures(variants, champion.since, until)
+            key = f"models/{release.model}/v{release.version}/{MLMODEL}"
+            document = self.bucket.documents.read(key)
+            if document is None:
+                raise PermanentError(
+                    f"{self.bucket.documents.uri(key)} is gone; run {self.spec.name}.deploy again to mirror the model."
+                )
+            schema = schema_of_signature(read_mlmodel(document.body.decode()).signature)
+            learned = learn_from_captures(self.store, captures, schema, self.spec.monitor.learning_rows)
+            if learned.reference is None:
+                return learned.rows, None
+            self.store.keep_reference(release.id, learned.reference)
+            reference = learned.reference
+        if reference.origin.get("source") != "captures":
+            return -1, None
+        return -1, datetime.fromisoformat(str(reference.origin["until"])) + timedelta(milliseconds=1)
+
+    def _groups(self, window: Window) -> list[dict[str, str]]:
+        """The hours that hold a capture object without a profile, the backlog since the last run included."""
+        until, since = datetime.fromisoformat(window["until"]), datetime.fromisoformat(window["since"])
+        watermark = self.store.state().looked_until
+        if watermark is not None and watermark < since and self.window_from is None:
+            since = max(watermark, until - BACKLOG)
+        reference = self.reference_of(window)
+        found = self.store.captures(window["variants"], since, until)
+        done = self.store.profiled(reference.bins.digest, window["variants"], since, until)
+        hours = dict.fromkeys((each.variant, hour_of(each)) for each in found if each.path not in done)
+        return [{"variant": variant, "hour": hour} for variant, hour in hours][-MAX_GROUPS:]
+
+
+def hour_of(found: CaptureObject) -> str:
+    """Return the begin of the hour in which an object lies, as ISO time."""
+    return found.at.replace(minute=0, second=0, microsecond=0).isoformat()
+
+
+def _time(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidParamsError(f"Expected a time such as 2026-01-31T12:00:00Z, found {text!r}.") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,117 @@
+"""Tell everybody who wants to know what the monitor found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from slipway.aws_errors import aws_call
+from slipway.drift.publication.cloudwatch import (
+    MODEL_MONITOR_NAMESPACE,
+    NAMESPACE,
+    drift_metrics,
+    model_monitor_metrics,
+    put_metrics,
+)
+from slipway.drift.publication.history import history_file
+from slipway.drift.publication.page import make_page
+from slipway.drift.run_report import RunReport, stamp
+from slipway.drift.status import Change, MonitorState, Status, advance
+from slipway_airflow.operators.drift import DriftOperator, Window
+from slipway_airflow.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_HISTORY_RUNS = 200
+_SUBJECT_CHARACTERS = 100
+
+
+class DriftPublishOperator(DriftOperator):
+    """Publish a run: history, report, CloudWatch, a message when the state changed, MLflow.
+
+    :param window: What ``collect`` found. (templated)
+    :param run_key: Key of what ``judge`` found. (templated)
+    :param mlflow_conn_id: The Airflow connection of MLflow. (templated, default: mlflow_default)
+    :param spec: The service.
+    :param platform: The installation.
+    :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
+    :param aws_conn_id: The Airflow connection of the endpoint's account. (templated, default: aws_default)
+    :param region_name: AWS region; the connection's when None. (templated)
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: Configuration of the botocore clients.
+    :return: ``changed`` (whether the state did), ``report_uri``.
+    """
+
+    template_fields = aws_template_fields("bucket_conn_id", "window", "run_key", "mlflow_conn_id")
+
+    def __init__(self, *, window: Window, run_key: str, mlflow_conn_id: str = "mlflow_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.window = window
+        self.run_key = run_key
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Publish; every step may be done again."""
+        report = self.store.run(self.run_key)
+        self.store.keep(f"history/{stamp(report.until)}.parquet", history_file(report))
+        page = self._page(report)
+        self._metrics(report)
+        change = self._change(self.store.state(), report)
+        if change.changed:
+            self._tell(TaskRun.of(context), report, change, page)
+        self.store.change_state(lambda state: self._change(state, report).state)
+        self._mlflow(report)
+        return {"changed": change.changed, "report_uri": page}
+
+    def _page(self, report: RunReport) -> str:
+        if report.status is Status.LEARNING:
+            return ""
+        reference = self.reference_of(self.window)
+        window = self.store.window(reference, self.window["variants"], report.since, report.until)
+        page = make_page(report, reference, window, list(self.store.runs(_HISTORY_RUNS))).encode()
+        key = self.store.put_page("reports/latest.html", page)
+        if report.status is Status.DRIFTED:
+            key = self.store.put_page(f"reports/{stamp(report.until)}.html", page)
+        return self.store.uri(key)
+
+    def _metrics(self, report: RunReport) -> None:
+        cloudwatch = self.hook.client("cloudwatch")
+        put_metrics(cloudwatch, NAMESPACE, drift_metrics(report))
+        schedule = f"{self.spec.name}-monitor"
+        put_metrics(cloudwatch, MODEL_MONITOR_NAMESPACE, model_monitor_metrics(report, schedule))
+
+    def _change(self, state: MonitorState, report: RunReport) -> Change:
+        return advance(
+            state,
+            report.status,
+            report.drifted_columns,
+            report.release_id,
+            report.until,
+            report.last_traffic,
+            self.spec.monitor,
+        )
+
+    def _tell(self, run: TaskRun, report: RunReport, change: Change, page: str) -> None:
+        before = change.before.value if change.before else "nothing known"
+        detail = {"columns": list(change.state.columns), "before": before, "report": page}
+        self.bucket.note(self.spec.name, run, "drift_status", change.state.status or "", **detail)
+        topic = self.spec.notify.sns_topic_arn
+        if topic is None:
+            self.log.info(
+                "%s (before: %s); notify.sns_topic_arn is not set, so nobody is told.", report.headline(), before
+            )
+            return
+        subject = report.headline().encode("ascii", "replace").decode()[:_SUBJECT_CHARACTERS]
+        text = f"{report.text()}\n\nBefore: {before}\nReport: {page or 'none'}\nOwner: {self.spec.owner}\n"
+        with aws_call(f"publish to {topic}"):
+            self.hook.client("sns").publish(TopicArn=topic, Subject=subject, Message=text)
+
+    def _mlflow(self, report: RunReport) -> None:
+        if not self.window["run_id"] or not report.findings:
+            return
+        from slipway.drift.publication.mlflow_metrics import log_metrics
+        from slipway_airflow.hooks.mlflow_registry import MlflowRegistryHook
+
+        log_metrics(MlflowRegistryHook(self.mlflow_conn_id).client, self.window["run_id"], report)

@@ -1,0 +1,294 @@
+"""The monitor's operators from captures to messages, against the AWS stand-in."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from airflow.sdk import Asset
+from airflow.sdk.exceptions import AirflowSkipException
+
+from slipway.drift.status import Status
+from slipway.drift.training import make_reference
+from slipway.errors import InvalidParamsError, PermanentError
+from slipway.ledger import Ledger
+from slipway.platform import Platform
+from slipway.release import ReleaseStore
+from slipway.spec import ServiceSpec
+from slipway.state import EndpointState, Serving, StateStore
+from slipway_airflow.operators.drift_collect import DriftCollectOperator
+from slipway_airflow.operators.drift_judge import DriftJudgeOperator
+from slipway_airflow.operators.drift_profile import DriftProfileOperator
+from slipway_airflow.operators.drift_publish import DriftPublishOperator
+from slipway_airflow.operators.drift_react import DriftReactOperator
+from tests.unit.slipway.drift.capture.records import record
+from tests.unit.slipway_airflow.conftest import BUCKET
+from tests.unit.slipway_airflow.releases import make_release
+
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
+MLMODEL = """
+flavors: {python_function: {loader_module: x}}
+signature:
+  inputs: '[{"type": "double", "name": "x", "required": true}, {"type": "string", "name": "c", "required": true}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1]}}]'
+"""
+DRIFTED = Asset(name="drifted/flights", uri="slipway://flights/drifted")
+
+
+def rows(count: int, *, seed: int = 0, shift: float = 0.0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({"x": rng.normal(shift, 1, count), "c": rng.choice(["a", "b"], count)})
+
+
+class World:
+    """A service with a champion, its captures, and the monitor's tasks."""
+
+    def __init__(self, aws: Callable[[str], Any], context: Callable[..., Any], spec: ServiceSpec, platform: Platform):
+        self.aws, self.s3 = aws, aws("s3")
+        self._context, self.platform = context, platform
+        self.topic = aws("sns").create_topic(Name="models")["TopicArn"]
+        queue = aws("sqs").create_queue(QueueName="told")["QueueUrl"]
+        arn = aws("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        aws("sns").subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
+        self.queue = queue
+        self.spec = spec
+        self.with_policy()
+        self.release = make_release(1)
+        self.release = self.release.model_copy(update={"created_from": {}})
+        ReleaseStore(self.s3, BUCKET).write_once(self.release)
+        champion = Serving(
+            release_id=self.release.id, model_version=1, config_name="c", since=SINCE, run_id="promote_1"
+        )
+        StateStore(self.s3, BUCKET).update("flights-prod", lambda s: s.model_copy(update={"champion": champion}))
+
+    def with_policy(self, **monitor: Any) -> None:
+        changes = {"monitor": {"schedule": "@weekly", **monitor}, "notify": {"sns_topic_arn": self.topic}}
+        if monitor.get("on_drift") == "retrain":
+            changes["retrain"] = {"schedule": "@monthly", "data": {"s3": "s3://lake/flights/"}}
+        base = self.spec.model_dump(exclude_unset=True, exclude={"retrain", "monitor", "notify"}, mode="json")
+        self.spec = ServiceSpec.model_validate({**base, **changes})
+
+    def log_baseline(self, frame: pd.DataFrame) -> None:
+        body = make_reference(frame, frame.x).to_bytes()
+        self.s3.put_object(Bucket=BUCKET, Key="models/flights-delay/v1/slipway/baseline.json", Body=body)
+
+    def capture(self, frame: pd.DataFrame, at: datetime, *, garbage: int = 0, variant: str | None = None) -> None:
+        columns, data = list(frame.columns), frame.to_numpy(dtype=object).tolist()
+        lines = [
+            record(
+                {"dataframe_split": {"columns": columns, "data": data[i : i + 100]}},
+                {"predictions": [row[0] for row in data[i : i + 100]]},
+                at=at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            )
+            for i in range(0, len(data), 100)
+        ] + ["garbage"] * garbage
+        variant = variant or self.release.id
+        key = f"captures/flights-prod/{variant}/{at:%Y/%m/%d/%H/%M-%S}-000-{len(lines)}.jsonl"
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body="\n".join(lines).encode())
+
+    def operator(self, kind: Any, task_id: str, **arguments: Any) -> Any:
+        return kind(task_id=task_id, spec=self.spec, platform=self.platform, **arguments)
+
+    def context(self, task_id: str, until: datetime) -> tuple[Any, dict[str, Any]]:
+        pushed: dict[str, Any] = {}
+        found = self._context(task_id, run_id=f"scheduled__{until.isoformat()}")
+        found["ti"].xcom_push = lambda key, value: pushed.__setitem__(key, value)
+        found["dag_run"].run_after = until
+        return found, pushed
+
+    def run(self, until: datetime, **window: str) -> SimpleNamespace:
+        """All tasks of a run, as the DAG chains them."""
+        context, pushed = self.context("collect", until)
+        groups = self.operator(DriftCollectOperator, "collect", **window).execute(context)
+        window_ = json.loads(json.dumps(pushed["window"]))
+        profiled = [
+            self.operator(DriftProfileOperator, "profile", window=window_, group=group).execute({}) for group in groups
+        ]
+        judged = self.operator(DriftJudgeOperator, "judge", window=window_).execute({})
+        context, _ = self.context("publish", until)
+        publish = self.operator(DriftPublishOperator, "publish", window=window_, run_key=judged["run_key"])
+        published = publish.execute(context)
+        return SimpleNamespace(groups=groups, profiled=profiled, published=published, window=window_, **judged)
+
+    def react(self, run_key: str) -> Any:
+        context, _ = self.context("react", NOON)
+        self.operator(DriftReactOperator, "react", run_key=run_key, outlets=[DRIFTED]).execute(context)
+        return context["outlet_events"][DRIFTED].extra
+
+    def told(self) -> list[dict[str, Any]]:
+        answer = self.aws("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+        messages = answer.get("Messages", [])
+        for message in messages:
+            self.aws("sqs").delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+        return [json.loads(message["Body"]) for message in messages]
+
+    def read(self, key: str) -> bytes:
+        return self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+    def keys(self, prefix: str) -> list[str]:
+        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+        return [item["Key"] for item in found]
+
+    def metric(self, namespace: str, name: str) -> list[dict[str, Any]]:
+        found = self.aws("cloudwatch").list_metrics(Namespace=namespace)["Metrics"]
+        return [each for each in found if each["MetricName"] == name]
+
+
+@pytest.fixture
+def world(aws: Any, context: Any, spec: ServiceSpec, platform: Platform) -> World:
+    return World(aws, context, spec, platform)
+
+
+def test_calm_traffic_is_stable_and_nobody_is_told(world: World) -> None:
+    world.log_baseline(rows(10_000))
+    world.capture(rows(2000, seed=1), NOON - timedelta(hours=3))
+    world.capture(rows(2000, seed=2), NOON - timedelta(hours=1))
+    found = world.run(NOON)
+    assert (found.status, found.rows, found.columns) == ("STABLE", 4000, [])
+    assert [each["rows"] for each in found.profiled] == [2000, 2000]
+    assert world.told() == []
+    assert len(world.keys("profiles/flights-prod/")) == 2
+    history = pq.read_table(io.BytesIO(world.read(world.keys("drift/flights/history/")[0]))).to_pylist()
+    assert {row["status"] for row in history} == {"STABLE"}
+    assert {row["column"] for row in history} == {"x", "c", "prediction"}
+
+
+def test_a_shift_is_named_told_once_published_and_wakes_the_retraining(world: World) -> None:
+    world.with_policy(on_drift="retrain")
+    world.log_baseline(rows(10_000))
+    world.capture(rows(3000, seed=1, shift=1.0), NOON - timedelta(hours=1))
+    found = world.run(NOON)
+    assert (found.status, sorted(found.columns)) == ("DRIFTED", ["prediction", "x"])
+    (message,) = world.told()
+    assert message["Subject"].startswith("flights drifted in")
+    assert "x: kolmogorov smirnov" in message["Message"]
+    assert found.published["report_uri"].endswith(".html")
+    page = gzip.decompress(world.read("drift/flights/reports/latest.html")).decode()
+    assert "DRIFTED" in page
+    assert "<script src" not in page
+    assert "<link" not in page
+    assert world.metric("Slipway/Drift", "Drifted")
+    assert world.metric("/aws/sagemaker/Endpoints/data-metric", "feature_baseline_drift_x")
+    assert "x" in world.react(found.run_key)["columns"]
+    assert "x" in world.react(found.run_key)["columns"], "a second try of the task emits again"
+
+    world.capture(rows(3000, seed=2, shift=1.0), NOON + timedelta(minutes=30))
+    later = world.run(NOON + timedelta(hours=1))
+    assert later.status == "DRIFTED"
+    assert world.told() == [], "told on change of state only"
+    with pytest.raises(AirflowSkipException, match="cooldown_hours"):
+        world.react(later.run_key)
+    actions = [found.entry.action for found in Ledger(world.s3, BUCKET).read("flights")]
+    assert actions.count("drift_status") == 1
+    assert actions.count("retrain_asked") == 1
+
+
+def test_profiles_are_made_once_and_a_repeated_run_changes_nothing(world: World) -> None:
+    world.log_baseline(rows(5000))
+    world.capture(rows(3000, seed=1), NOON - timedelta(hours=2))
+    first = world.run(NOON)
+    before = {key: world.read(key) for key in world.keys("drift/") + world.keys("profiles/") if "latest" not in key}
+    again = world.run(NOON)
+    assert len(first.groups) == 1
+    assert again.groups == []
+    after = {key: world.read(key) for key in world.keys("drift/") + world.keys("profiles/") if "latest" not in key}
+    assert after == before
+    assert first.run_key == again.run_key
+
+
+def test_recovery_is_told_too(world: World) -> None:
+    world.log_baseline(rows(10_000))
+    world.capture(rows(3000, seed=1, shift=1.0), NOON - timedelta(hours=1))
+    world.run(NOON)
+    world.told()
+    world.capture(rows(3000, seed=2), NOON + timedelta(hours=30))
+    found = world.run(NOON + timedelta(hours=31))
+    assert found.status == "STABLE"
+    (message,) = world.told()
+    assert message["Subject"] == "flights is stable"
+    assert "Before: DRIFTED" in message["Message"]
+
+
+def test_no_traffic_is_told_after_the_quiet_hours(world: World) -> None:
+    world.with_policy(quiet_hours=30)
+    world.log_baseline(rows(10_000))
+    world.capture(rows(3000, seed=1), NOON - timedelta(hours=1))
+    world.run(NOON)
+    assert world.run(NOON + timedelta(hours=25)).status == "NO_TRAFFIC"
+    assert world.told() == []
+    world.run(NOON + timedelta(hours=40))
+    (message,) = world.told()
+    assert message["Subject"] == "flights receives no traffic"
+
+
+def test_captures_that_are_half_garbage_are_a_state_of_their_own(world: World) -> None:
+    world.log_baseline(rows(10_000))
+    world.capture(rows(3000, seed=1), NOON - timedelta(hours=1), garbage=3000)
+    found = world.run(NOON)
+    assert (found.status, found.rows) == ("UNREADABLE", 3000)
+    (message,) = world.told()
+    assert "3000 not json" in message["Subject"]
+    (kept,) = [key for key in world.keys("profiles/") if key.endswith(".rejected.json")]
+    first = json.loads(world.read(kept))[0]
+    assert (first["reason"], first["text"]) == ("not_json", "garbage")
+
+
+def test_a_model_without_a_baseline_learns_from_its_first_calls(world: World) -> None:
+    world.with_policy(learning_rows=2000)
+    world.s3.put_object(Bucket=BUCKET, Key="models/flights-delay/v1/MLmodel", Body=MLMODEL.encode())
+    world.capture(rows(1500, seed=1), NOON - timedelta(hours=5))
+    assert world.run(NOON - timedelta(hours=4)).status == "LEARNING"
+    world.capture(rows(1500, seed=2), NOON - timedelta(hours=3))
+    world.capture(rows(3000, seed=3, shift=1.0), NOON - timedelta(hours=1))
+    found = world.run(NOON)
+    assert (found.status, found.rows) == ("DRIFTED", 3000)
+    assert world.keys("baselines/flights/") == [f"baselines/flights/{world.release.id}.json"]
+    assert found.window["since"] > (NOON - timedelta(hours=3)).isoformat(), "not judged against itself"
+
+
+def test_only_what_the_champion_answered_counts(world: World) -> None:
+    world.log_baseline(rows(10_000))
+    world.capture(rows(3000, seed=1, shift=2.0), NOON - timedelta(hours=1), variant="ffffffffffff")
+    world.capture(rows(3000, seed=1, shift=2.0), SINCE - timedelta(hours=1))
+    assert world.run(NOON, window_from="2025-12-01T00:00:00Z").status == "NO_TRAFFIC"
+
+
+def test_another_window_can_be_asked_for(world: World) -> None:
+    world.log_baseline(rows(10_000))
+    world.capture(rows(3000, seed=1, shift=2.0), NOON - timedelta(hours=40))
+    found = world.run(NOON, window_from="2026-01-08T00:00:00Z", window_until="2026-01-09T00:00:00+00:00")
+    assert (found.status, found.rows) == ("DRIFTED", 3000)
+    with pytest.raises(InvalidParamsError, match="Expected a time"):
+        world.run(NOON, window_from="yesterday")
+
+
+def test_without_a_champion_all_is_skipped(world: World) -> None:
+    StateStore(world.s3, BUCKET).update("flights-prod", lambda s: EndpointState(**{**s.model_dump(), "champion": None}))
+    context, pushed = world.context("collect", NOON)
+    assert world.operator(DriftCollectOperator, "collect").execute(context) == []
+    with pytest.raises(AirflowSkipException, match="no champion"):
+        world.operator(DriftJudgeOperator, "judge", window=pushed["window"]).execute({})
+
+
+def test_a_mirror_that_is_gone_is_said(world: World) -> None:
+    with pytest.raises(PermanentError, match=r"flights\.deploy again"):
+        world.run(NOON)
+
+
+def test_on_drift_notify_wakes_nobody(world: World) -> None:
+    world.log_baseline(rows(10_000))
+    world.capture(rows(3000, seed=1, shift=1.0), NOON - timedelta(hours=1))
+    found = world.run(NOON)
+    assert found.status == Status.DRIFTED
+    with pytest.raises(AirflowSkipException, match="on_drift is notify"):
+        world.react(found.run_key)
