@@ -22,6 +22,7 @@ from slipway.canary.window import closed_window
 from slipway.errors import SupersededError
 from slipway.ledger import Ledger, LedgerEntry
 from slipway.state import EndpointState, Flags, StateStore
+from slipway.transition import lower_flag
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,9 @@ class StepWatch:
             if state.promotion is None or state.promotion.run_id != self._step.run_id:
                 return state
             promotion = state.promotion.model_copy(update={"steps": with_step(state.promotion.steps, step)})
-            return state.model_copy(update={"promotion": promotion})
+            # "Approve now" is about one step; the next one is judged again.
+            kept = state if step.ended_at is None else lower_flag(state, "approve_now")
+            return kept.model_copy(update={"promotion": promotion})
 
         self._states.update(self._step.endpoint, change)
 

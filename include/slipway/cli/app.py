@@ -45,6 +45,7 @@ Project = Annotated[
     typer.Option(envvar="SLIPWAY_PROJECT", help="Project folder, which holds platform.yaml.", show_default=False),
 ]
 Run = Annotated[str | None, typer.Option(help="Run whose question is answered, when several wait.", show_default=False)]
+FlagReason = Annotated[str, typer.Option(help="Why; others see it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -153,6 +154,64 @@ def status(
     from slipway.cli.status import show_status
 
     show_status(service, watch=watch, as_json=as_json, project=project)
+
+
+@app.command()
+def promote(
+    service: Service,
+    reason: Annotated[str, typer.Option(help="Why; goes into the ledger.")] = "",
+    weight: Annotated[
+        list[float] | None, typer.Option(help="Keep only these weights of the plan, in percent; may be repeated.")
+    ] = None,
+) -> None:
+    """Promote the approved release of a service, if its promotion has not begun by itself."""
+    from slipway.cli.promotion import promote
+
+    promote(service, reason, weight or [])
+
+
+@app.command()
+def hold(service: Service, reason: FlagReason = "", project: Project = None) -> None:
+    """Keep a promotion at its present weights until `slipway resume`; a failure still rolls it back."""
+    from slipway.cli.promotion import set_flag
+
+    set_flag(service, "hold", reason, project)
+
+
+@app.command()
+def resume(service: Service, project: Project = None) -> None:
+    """Let a held promotion go on."""
+    from slipway.cli.promotion import resume
+
+    resume(service, project)
+
+
+@app.command()
+def abort(service: Service, reason: FlagReason = "", project: Project = None) -> None:
+    """Take a release that is being promoted back, now."""
+    from slipway.cli.promotion import set_flag
+
+    set_flag(service, "abort", reason, project)
+
+
+@app.command("approve-now")
+def approve_now(service: Service, reason: FlagReason = "", project: Project = None) -> None:
+    """Let a promotion go on to its next step without waiting for more evidence; not over a failure."""
+    from slipway.cli.promotion import set_flag
+
+    set_flag(service, "approve_now", reason, project)
+
+
+@app.command()
+def looks(
+    service: Service,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    project: Project = None,
+) -> None:
+    """Print the judge's latest looks: counts, rates, evidence, requests still needed."""
+    from slipway.cli.promotion import show_looks
+
+    show_looks(service, project, limit)
 
 
 @app.callback(invoke_without_command=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_sagemaker import SageMakerClient
 
+    from slipway.canary.progress import StepProgress
     from slipway.state import EndpointState
 
 
@@ -104,9 +105,15 @@ def _notes(state: EndpointState | None) -> tuple[str, ...]:
     notes = []
     if state.promotion:
         notes.append(f"release {state.promotion.release_id} is being promoted ({state.promotion.strategy})")
+        notes += [_step_note(step) for step in state.promotion.steps]
     if state.approved:
         notes.append(f"release {state.approved.release_id} is approved by {state.approved.by} and not yet promoted")
     for name, flag in state.flags:
         if flag is not None:
             notes.append(f"{name} by {flag.by}{f': {flag.reason}' if flag.reason else ''}")
     return tuple(notes)
+
+
+def _step_note(step: StepProgress) -> str:
+    said = f"step {step.number} at {step.weight_pct:g} %: {step.verdict} after {step.looks} looks"
+    return f"{said}; {step.failed_because}" if step.failed_because else said

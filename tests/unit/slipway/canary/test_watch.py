@@ -152,6 +152,9 @@ def test_flags_are_obeyed_at_the_next_tick(memory_s3: Any, flag: str, action: Ac
     assert decision.action is action
     assert "ann" in decision.reason
     assert bench.step.may_go_on is (action is Action.ADVANCE)
+    state, _ = bench.states.read(ENDPOINT)
+    assert state is not None
+    assert state.flags.approve_now is None
 
 
 def test_a_hold_waits_beyond_every_limit(memory_s3: Any) -> None:

@@ -1,0 +1,112 @@
+"""``slipway promote | hold | resume | abort | approve-now``: people's wishes about a promotion.
+
+All but ``promote`` are flags in the endpoint's state, which the judge reads every few seconds; they work with the
+caller's own AWS credentials, also when Airflow's UI is down.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from slipway.aws_errors import aws_call
+from slipway.cli.airflow_api import AirflowApi
+from slipway.cli.services import find_project
+from slipway.errors import AccessDeniedError, InvalidInputError, UnknownServiceError
+
+if TYPE_CHECKING:
+    from slipway.state import EndpointState, StateStore
+    from slipway.transition import FlagName
+
+
+def promote(service: str, reason: str, weights_pct: list[float]) -> None:
+    """Start ``<service>.promote``, for an approved release whose promotion was not begun or failed.
+
+    Args:
+        service: name of the service.
+        reason: why; goes into the ledger.
+        weights_pct: weights of the plan to keep; empty keeps all.
+    """
+    conf: dict[str, Any] = {"reason": reason} if reason else {}
+    conf |= {"overrides": {"weights_pct": weights_pct}} if weights_pct else {}
+    run = AirflowApi.from_environment().trigger(f"{service}.promote", conf)
+    typer.echo(f"started {service}.promote, run {run.run_id}")
+    typer.echo(f"  follow it with `slipway status {service} --watch`")
+
+
+def set_flag(service: str, name: FlagName, reason: str, project: Path | None) -> None:
+    """Raise a flag on the service's production endpoint.
+
+    Raises:
+        InvalidInputError: no promotion is under way.
+        AccessDeniedError: no AWS credentials here.
+    """
+    from slipway.state import Flag
+    from slipway.transition import raise_flag
+
+    flag = Flag(by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
+
+    def change(state: EndpointState) -> EndpointState:
+        if state.promotion is None:
+            raise InvalidInputError(
+                f"{state.endpoint} has no promotion under way, so there is nothing to {name.replace('_', ' ')}. "
+                f"See `slipway status {service}`."
+            )
+        return raise_flag(state, name, flag)
+
+    endpoint, states = _states(service, project)
+    state = states.update(endpoint, change)
+    release = state.promotion.release_id if state.promotion else ""
+    typer.echo(f"{name.replace('_', ' ')}: release {release} on {endpoint}; the judge sees it within seconds")
+
+
+def resume(service: str, project: Path | None) -> None:
+    """Take a hold back."""
+    from slipway.transition import lower_flag
+
+    endpoint, states = _states(service, project)
+    states.update(endpoint, lambda state: lower_flag(state, "hold"))
+    typer.echo(f"{endpoint}: no longer held")
+
+
+def show_looks(service: str, project: Path | None, limit: int) -> None:
+    """Print the judge's latest looks as the ledger has them, newest first."""
+    from slipway.ledger import Ledger
+
+    session, bucket = _session(project)
+    records = Ledger(session.client("s3"), bucket).read(service)
+    for record in [each for each in records if each.action == "looked"][:limit]:
+        typer.echo(f"{record.at:%Y-%m-%d %H:%M:%S} {record.subject}: {record.reason}")
+        typer.echo(f"  {json.dumps(record.detail['comparisons'])}")
+
+
+def _states(service: str, project: Path | None) -> tuple[str, StateStore]:
+    from slipway.spec import load_services
+    from slipway.state import StateStore
+
+    catalog = load_services(find_project(project))
+    if service not in catalog.specs:
+        raise UnknownServiceError(f"There is no service '{service}'; there are: {', '.join(sorted(catalog.specs))}.")
+    session, bucket = _session(project)
+    return catalog.specs[service].endpoint_name("prod"), StateStore(session.client("s3"), bucket)
+
+
+def _session(project: Path | None) -> tuple[Any, str]:
+    import boto3
+
+    from slipway.platform import load_platform
+
+    session = boto3.Session()
+    if session.get_credentials() is None or session.region_name is None:
+        raise AccessDeniedError(
+            "There are no AWS credentials or no region here. Set AWS_PROFILE, or AWS_REGION and keys; for the embedded "
+            "stack: . var/stack/env.sh"
+        )
+    with aws_call("find out the AWS account"):
+        account = session.client("sts").get_caller_identity()["Account"]
+    return session, load_platform(find_project(project)).bucket_name(account, str(session.region_name))

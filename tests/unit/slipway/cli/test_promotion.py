@@ -1,0 +1,102 @@
+"""Flags of a promotion, written with plain AWS credentials into the endpoint's state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+from typer.testing import CliRunner
+
+from slipway.cli.app import app
+from slipway.state import EndpointState, Promotion, StateStore
+
+BUCKET = "slipway-123456789012-us-east-1"
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "flights.yaml").write_text(
+        "name: flights\nmodel: flights-delay\nowner: ann\nstages:\n"
+        "  dev: {instance_type: ml.m5.large}\n  prod: {instance_type: ml.m5.large}\n"
+    )
+    (tmp_path / "platform.yaml").write_text("artifact_bucket: slipway-{account_id}-{region}\nexecution_role: slipway\n")
+    for name, value in {
+        "SLIPWAY_PROJECT": str(tmp_path),
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.output
+
+
+def store() -> StateStore:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    s3.create_bucket(Bucket=BUCKET)
+    return StateStore(s3, BUCKET)
+
+
+def promoting(state: EndpointState) -> EndpointState:
+    promotion = Promotion(run_id="r", release_id="b" * 12, model_version=2, strategy="canary", begun_at=NOW)
+    return state.model_copy(update={"promotion": promotion})
+
+
+@mock_aws
+@pytest.mark.parametrize(("command", "flag"), [("hold", "hold"), ("abort", "abort"), ("approve-now", "approve_now")])
+def test_a_wish_is_in_the_state_with_who_and_why(project: Path, command: str, flag: str) -> None:
+    states = store()
+    states.update("flights-prod", promoting)
+    code, output = run(command, "flights", "--reason", "looks odd")
+    assert code == 0, output
+    state, _ = states.read("flights-prod")
+    assert state is not None
+    raised = getattr(state.flags, flag)
+    assert raised.reason == "looks odd"
+    assert raised.by
+
+
+@mock_aws
+def test_resume_takes_a_hold_back(project: Path) -> None:
+    states = store()
+    states.update("flights-prod", promoting)
+    assert run("hold", "flights")[0] == 0
+    assert run("resume", "flights")[0] == 0
+    state, _ = states.read("flights-prod")
+    assert state is not None
+    assert state.flags.hold is None
+
+
+@mock_aws
+def test_without_a_promotion_there_is_nothing_to_abort(project: Path) -> None:
+    store()
+    code, output = run("abort", "flights")
+    assert code == 2
+    assert "no promotion under way" in output
+
+
+@mock_aws
+def test_an_unknown_service_is_named_with_those_that_exist(project: Path) -> None:
+    code, output = run("hold", "fligths")
+    assert code == 2
+    assert "flights" in output
+
+
+def test_without_credentials_the_cure_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    code, output = run("hold", "flights")
+    assert code == 1
+    assert "AWS_PROFILE" in output
