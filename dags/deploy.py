@@ -39,6 +39,7 @@ from slipway_airflow.operators.release_approval import ReleaseApprovalOperator
 from slipway_airflow.operators.s3_sync import S3SyncOperator
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_dags.assets import approved
+from slipway_dags.notices import when_waiting
 from slipway_dags.params import DeployOverrides, Override, checked_by, overrides_param, reason_param, version_param
 from slipway_dags.services import common_arguments, invalid_dags, page, service_dags
 
@@ -54,7 +55,7 @@ def deploy(spec: ServiceSpec, platform: Platform) -> DAG:
     dev = {"aws_conn_id": spec.stages.dev.aws_conn_id or platform.aws_conn_id, "bucket_conn_id": platform.aws_conn_id}
 
     with DAG(
-        **common_arguments(spec, "deploy"),
+        **common_arguments(spec, platform, "deploy"),
         description=f"Make a release of {spec.model}, launch and verify it in dev, ask for its approval.",
         schedule=None,
         params={
@@ -119,6 +120,7 @@ def deploy(spec: ServiceSpec, platform: Platform) -> DAG:
             task_id="approve",
             release_id=verify_dev.output["release_id"],
             report=verify_dev.output["markdown"],
+            notifiers=when_waiting(spec, platform),
             **service,
             **ours,
         )

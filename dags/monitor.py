@@ -48,7 +48,7 @@ def monitor(spec: ServiceSpec, platform: Platform) -> DAG:
         "bucket_conn_id": platform.aws_conn_id,
     }
     with DAG(
-        **common_arguments(spec, "monitor"),
+        **common_arguments(spec, platform, "monitor"),
         description=f"Compare what {spec.endpoint_name('prod')} receives with what {spec.model} was trained on.",
         schedule=CronTriggerTimetable(spec.monitor.schedule, timezone=spec.monitor.timezone),
         params={"reason": reason_param(), "overrides": overrides_param(MonitorOverrides)},

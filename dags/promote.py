@@ -67,7 +67,7 @@ def promote(spec: ServiceSpec, platform: Platform) -> DAG:
         "bucket_conn_id": platform.aws_conn_id,
     }
     with DAG(
-        **common_arguments(spec, "promote"),
+        **common_arguments(spec, platform, "promote"),
         description=f"Give an approved release of {spec.model} the production traffic.",
         schedule=[approved(spec.name)],
         params={"reason": reason_param(), "overrides": overrides_param(PromoteOverrides)},

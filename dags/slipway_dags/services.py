@@ -9,7 +9,8 @@ from airflow.sdk import DAG, get_parsing_context, task
 
 from slipway.errors import InvalidPlatformError, InvalidSpecError
 from slipway.platform import Platform, load_platform
-from slipway.spec import InvalidService, ServiceSpec, load_services, project_dir
+from slipway.spec import ServiceSpec, load_services, project_dir
+from slipway_dags.notices import when_failed
 from slipway_dags.retries import task_defaults
 
 BuildDag = Callable[[ServiceSpec, Platform], DAG]
@@ -65,12 +66,13 @@ def page(text: str | None, spec: ServiceSpec) -> str:
     return f"{text or ''}\n## This service\n\n| | |\n| --- | --- |\n{rows}\n"
 
 
-def common_arguments(spec: ServiceSpec, kind: str) -> dict[str, Any]:
+def common_arguments(spec: ServiceSpec, platform: Platform, kind: str) -> dict[str, Any]:
     """Return what every DAG of a service has in common.
 
     One run at a time: a second deployment or promotion of the service waits for the first.
 
     :param spec: The service.
+    :param platform: The installation.
     :param kind: The kind of DAG: ``deploy``, ``promote`` …
     """
     return {
@@ -79,6 +81,7 @@ def common_arguments(spec: ServiceSpec, kind: str) -> dict[str, Any]:
         "max_active_runs": 1,
         "default_args": task_defaults(spec.owner),
         "tags": [TAG, kind, spec.name],
+        "on_failure_callback": when_failed(spec, platform) or None,
     }
 
 
@@ -115,6 +118,3 @@ def _invalid_dag(name: str, message: str) -> DAG:
 
         explain()
     return dag
-
-
-__all__ = ["TAG", "BuildDag", "InvalidService", "common_arguments", "invalid_dags", "page", "service_dags"]

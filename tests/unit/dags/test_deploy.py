@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, Param
@@ -24,7 +26,7 @@ def dag(bag: DagBag) -> DAG:
 def test_the_tasks_follow_one_another(dag: DAG) -> None:
     assert [task.task_id for task in dag.topological_sort()] == CHAIN
     edges = {(task.task_id, below) for task in dag.tasks for below in task.downstream_task_ids}
-    assert edges == {*zip(CHAIN, CHAIN[1:], strict=False), ("resolve_model", "build_image")}
+    assert edges == {*pairwise(CHAIN), ("resolve_model", "build_image")}
 
 
 def test_it_is_started_by_people_and_wakes_the_promotion(dag: DAG, bag: DagBag) -> None:

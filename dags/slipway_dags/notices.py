@@ -1,0 +1,29 @@
+"""Who is told what, when the service's spec names a topic: ``notify: {sns_topic_arn: …}``."""
+
+from __future__ import annotations
+
+from slipway.platform import Platform
+from slipway.spec import ServiceSpec
+from slipway_airflow.notifiers.service_topic import ServiceTopicNotifier
+
+
+def when_failed(spec: ServiceSpec, platform: Platform) -> list[ServiceTopicNotifier]:
+    """Return what a DAG calls when a run has failed; nothing without a topic."""
+    return _notice(spec, platform, "{{ dag.dag_id }} failed", "{{ dag.dag_id }}, run {{ run_id }}, has failed.")
+
+
+def when_waiting(spec: ServiceSpec, platform: Platform) -> list[ServiceTopicNotifier]:
+    """Return what the approval calls when it begins to wait; nothing without a topic."""
+    return _notice(
+        spec,
+        platform,
+        f"{spec.name}: a release waits for approval",
+        f"A verified release of {spec.name} waits for approval, for {spec.approval.timeout_hours:g} hours at most.",
+    )
+
+
+def _notice(spec: ServiceSpec, platform: Platform, subject: str, message: str) -> list[ServiceTopicNotifier]:
+    topic = spec.notify.sns_topic_arn
+    if topic is None:
+        return []
+    return [ServiceTopicNotifier(topic_arn=topic, subject=subject, message=message, aws_conn_id=platform.aws_conn_id)]
