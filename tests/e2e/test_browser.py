@@ -51,10 +51,10 @@ def picture(page, name: str) -> None:
 
 
 def test_the_trigger_form_has_few_fields_with_words(world, log_in) -> None:
-    world.register("tiny")
-    world.until(lambda: "tiny.deploy" in {dag.dag_id for dag in world.airflow.dags()}, 60)
+    world.register("seen")
+    world.until(lambda: "seen.deploy" in {dag.dag_id for dag in world.airflow.dags()}, 60)
     page = log_in("admin")
-    page.goto("/dags/tiny.deploy")
+    page.goto("/dags/seen.deploy")
     page.get_by_role("button", name=re.compile("^Trigger")).first.click()
     form = page.get_by_role("dialog")
     form.get_by_text("Reason").first.wait_for()
@@ -68,13 +68,11 @@ def test_the_trigger_form_has_few_fields_with_words(world, log_in) -> None:
 
 
 def test_the_approver_reads_the_report_says_why_and_the_run_goes_on(world, log_in) -> None:
-    world.register("tiny")
-    run = world.trigger("tiny.deploy", reason="for the browser")
-    if world.until(lambda: world.airflow.dag_run(run.dag_id, run.run_id).finished or world.tasks(run)["approve"].state
-                   == "awaiting_input", 240) and world.airflow.dag_run(run.dag_id, run.run_id).finished:  # fmt: skip
-        pytest.fail("this release was approved before: run the browser tests on a fresh stack, or first")
+    world.register("seen")
+    run = world.trigger("seen.deploy", reason="for the browser")
+    world.waiting(run)
     page = log_in("approver")
-    page.goto(f"/dags/tiny.deploy/runs/{run.run_id}/tasks/approve/required_actions")
+    page.goto(f"/dags/seen.deploy/runs/{run.run_id}/tasks/approve/required_actions")
     page.get_by_role("button", name="Approve").first.wait_for()
     picture(page, "approval")
 
@@ -86,11 +84,11 @@ def test_the_approver_reads_the_report_says_why_and_the_run_goes_on(world, log_i
     page.get_by_role("button", name="Approve").first.click()
 
     assert world.finished(run).state == "success"
-    approvals = [entry for entry in world.ledger.read("tiny") if entry.action == "approved"]
+    approvals = [entry for entry in world.ledger.read("seen") if entry.action == "approved"]
     assert (approvals[-1].user, approvals[-1].reason) == ("approver", "read in a browser")
 
 
-@pytest.mark.parametrize("dag", ["tiny.deploy", "tiny.promote"])
+@pytest.mark.parametrize("dag", ["seen.deploy", "seen.promote"])
 def test_the_graph_shows_every_task_by_name(world, log_in, dag) -> None:
     page = log_in("admin")
     page.add_init_script("localStorage.setItem('dag_view', 'graph'); localStorage.setItem('dagView', '\"graph\"')")
@@ -98,7 +96,7 @@ def test_the_graph_shows_every_task_by_name(world, log_in, dag) -> None:
     page.locator(".react-flow__node").first.wait_for()
     picture(page, f"graph-{dag}")
 
-    tasks = {"tiny.deploy": ["resolve_model", "announce"], "tiny.promote": ["record", "finish", "roll_back"]}[dag]
+    tasks = {"seen.deploy": ["resolve_model", "announce"], "seen.promote": ["record", "finish", "roll_back"]}[dag]
     graph = page.locator(".react-flow").inner_text()
     for task in tasks:
         assert task in graph
@@ -106,7 +104,7 @@ def test_the_graph_shows_every_task_by_name(world, log_in, dag) -> None:
 
 def test_the_dags_page_explains_itself(world, log_in) -> None:
     page = log_in("admin")
-    page.goto("/dags/tiny.deploy/details")
+    page.goto("/dags/seen.deploy/details")
     page.get_by_role("button", name=re.compile("Doc", re.IGNORECASE)).first.click()
     page.get_by_text("deploys the version that carries the alias").first.wait_for()
     picture(page, "dag-page")
@@ -115,10 +113,10 @@ def test_the_dags_page_explains_itself(world, log_in) -> None:
 def test_the_asset_leads_from_deploy_to_promote(world, log_in) -> None:
     page = log_in("admin")
     page.goto("/assets")
-    page.get_by_text("approved/tiny").first.click()
+    page.get_by_text("approved/seen").first.click()
     page.locator(".react-flow__node").first.wait_for()
     picture(page, "asset-graph")
 
     graph = page.locator(".react-flow").inner_text()
-    assert "tiny.deploy" in graph
-    assert "tiny.promote" in graph
+    assert "seen.deploy" in graph
+    assert "seen.promote" in graph
