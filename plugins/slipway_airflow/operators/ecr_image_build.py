@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from slipway.errors import DependencyLockError
+from slipway.errors import DependencyLockError, PermanentError
 from slipway.release import Release, ReleaseInputs
 from slipway_airflow.operators.service import ServiceOperator
 from slipway_airflow.task_run import TaskRun
@@ -127,6 +127,7 @@ class EcrImageBuildOperator(ServiceOperator):
         from slipway.images.serving_app import serving_app_dir
 
         lock = self._lock()
+        self._check_serving_app()
         model = folder / "model"
         self._download(self.patched["model_uri"], model)
         golden = self._golden_answers(model, lock, cache)
@@ -135,7 +136,7 @@ class EcrImageBuildOperator(ServiceOperator):
         request = ImageRequest(
             repository=self._repository,
             tag=self.patched["release_id"],
-            base_image=self.platform.base_images[lock.python],
+            base_image=self._base_image(lock),
             python=lock.python,
             platform=lock.platform,
             lock=lock,
@@ -179,6 +180,20 @@ class EcrImageBuildOperator(ServiceOperator):
                 "Clear the task that patches the model; this one follows."
             )
         return lock
+
+    def _check_serving_app(self) -> None:
+        from slipway.images.serving_app import serving_app_digest
+
+        if serving_app_digest() != self.patched["inputs"]["serving_app_digest"]:
+            raise PermanentError(
+                "The model server was upgraded since the release got its id, so this would be another release. "
+                "Clear the task that patches the model; this one follows."
+            )
+
+    def _base_image(self, lock: DependencyLock) -> str:
+        """Return the base image that the release's id stands for, even if its tag has moved on since."""
+        reference, digest = self.platform.base_images[lock.python], self.patched["inputs"]["base_image_digest"]
+        return reference if digest == reference or "@" in reference else f"{reference}@{digest}"
 
     def _release(self, image: BuiltImage) -> Release:
         return Release(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from slipway.artifacts.lock import LockStore
-from slipway.errors import DependencyLockError, SandboxError
+from slipway.errors import DependencyLockError, PermanentError, SandboxError
+from slipway.images.serving_app import serving_app_digest
 from slipway.platform import Platform
 from slipway.release import ReleaseInputs, ReleaseStore, release_id
 from slipway_airflow.operators.ecr_image_build import EcrImageBuildOperator, default_cache_dir
@@ -69,7 +70,7 @@ def build(service: Service, platform: Platform, tmp_path_factory: pytest.TempPat
         artifact_manifest_digest=name,
         lock_digest=lock.digest,
         base_image_digest="scratch",
-        serving_app_digest="app",
+        serving_app_digest=serving_app_digest(),
         serving_spec={},
     )
     identifier = release_id(inputs)
@@ -137,6 +138,22 @@ def test_a_lock_that_was_made_anew_meanwhile_is_told(build: Build, context: Any)
     other = {**build.patched["inputs"], "lock_digest": "another"}
     with pytest.raises(DependencyLockError, match="made anew"):
         build.operator(inputs=other).execute(context("build"))
+
+
+def test_a_model_server_that_was_upgraded_meanwhile_is_told(build: Build, context: Any) -> None:
+    build.know_the_answers()
+    other = {**build.patched["inputs"], "serving_app_digest": "older"}
+    with pytest.raises(PermanentError, match="upgraded"):
+        build.operator(inputs=other).execute(context("build"))
+
+
+def test_the_base_image_is_the_one_that_the_id_stands_for(build: Build) -> None:
+    lock = LockStore(build.service.aws.client("s3"), BUCKET).read(build.patched["lock_key"])
+    assert build.operator()._base_image(lock) == "scratch"
+    tagged = build.platform.model_copy(update={"base_images": {"3.11": "example.com/python:3.11-slim"}})
+    pinned = {**build.patched["inputs"], "base_image_digest": f"sha256:{'a' * 64}"}
+    operator = Build(build.service, tagged, build.cache, build.patched).operator(inputs=pinned)
+    assert operator._base_image(lock) == f"example.com/python:3.11-slim@sha256:{'a' * 64}"
 
 
 def test_the_cache_folder_is_the_workers_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
