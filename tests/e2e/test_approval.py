@@ -4,7 +4,7 @@ import pytest
 
 from slipway.errors import AccessDeniedError
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 def test_a_rejection_ends_the_run_red_with_who_and_why_and_leaves_production_alone(world) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from slipway.errors import InvalidParamsError, UnknownServiceError
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize(
