@@ -6,29 +6,35 @@ from slipway.errors import InvalidParamsError
 from slipway.spec import ServiceSpec
 from slipway.spec.override import override_stage
 
-SPEC = ServiceSpec.model_validate(
-    {
-        "name": "flights",
-        "model": "m",
-        "owner": "o",
-        "stages": {"prod": {"instances": {"min": 2, "max": 9, "invocations_per_instance": 100}}},
-    }
+
+@pytest.fixture
+def spec() -> ServiceSpec:
+    scaling = {"min": 2, "max": 10, "invocations_per_instance": 750}
+    return ServiceSpec.model_validate(
+        {"name": "flights", "model": "m", "owner": "team", "stages": {"prod": {"instances": scaling}}}
+    )
+
+
+def test_nothing_to_change_gives_the_spec_itself(spec: ServiceSpec) -> None:
+    assert override_stage(spec, "dev") is spec
+
+
+def test_one_stage_is_changed_the_other_stays(spec: ServiceSpec) -> None:
+    changed = override_stage(spec, "dev", instance_type="ml.c6i.large", instance_count=3)
+    assert changed.stages.dev.instance_type == "ml.c6i.large"
+    assert (changed.stages.dev.instances.min, changed.stages.dev.instances.max) == (3, 3)
+    assert changed.stages.dev.keep_hours == spec.stages.dev.keep_hours
+    assert changed.stages.prod == spec.stages.prod
+
+
+def test_a_number_of_instances_turns_scaling_off(spec: ServiceSpec) -> None:
+    assert spec.stages.prod.instances.scales
+    assert not override_stage(spec, "prod", instance_count=4).stages.prod.instances.scales
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"instance_type": "m5.large"}, "instance_type"), ({"instance_count": 0}, "instances.min")]
 )
-
-
-def test_one_stage_changes_and_the_rest_stays() -> None:
-    changed = override_stage(SPEC, "prod", instance_type="ml.c5.large", instance_count=3)
-    assert changed.stages.prod.instance_type == "ml.c5.large"
-    assert (changed.stages.prod.instances.min, changed.stages.prod.instances.max) == (3, 3)
-    assert changed.stages.dev == SPEC.stages.dev
-    assert SPEC.stages.prod.instances.max == 9
-
-
-def test_nothing_to_change_is_the_spec_itself() -> None:
-    assert override_stage(SPEC, "dev") is SPEC
-
-
-@pytest.mark.parametrize("wrong", [{"instance_type": "m5"}, {"instance_count": 0}, {"instance_count": 101}])
-def test_what_the_spec_would_not_take_is_refused(wrong: dict) -> None:
-    with pytest.raises(InvalidParamsError, match="dev endpoint of flights"):
-        override_stage(SPEC, "dev", **wrong)
+def test_what_the_spec_would_not_accept_is_refused(spec: ServiceSpec, changes: dict[str, object], named: str) -> None:
+    with pytest.raises(InvalidParamsError, match=f"dev endpoint of flights.*{named}"):
+        override_stage(spec, "dev", **changes)  # type: ignore[arg-type]
