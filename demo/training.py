@@ -93,7 +93,7 @@ def train_and_register(stage: Stage, recipe: Recipe, *, alias: str) -> Registere
         recipe: What to train.
         alias: The alias that shall point at the version.
     """
-    registered = _find(stage, recipe) or _train(stage, recipe)
+    registered = find_registered(stage, recipe) or _train(stage, recipe)
     client = stage.mlflow
     if client.get_registered_model(MODEL).aliases.get(alias) != str(registered.version):
         client.set_registered_model_alias(MODEL, alias, str(registered.version))
@@ -112,7 +112,8 @@ def evaluate(pipeline: Pipeline, rows: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _find(stage: Stage, recipe: Recipe) -> Registered | None:
+def find_registered(stage: Stage, recipe: Recipe) -> Registered | None:
+    """The version that this recipe made earlier, or None."""
     client = stage.mlflow
     digest = recipe.digest()
     for version in client.search_model_versions(f"name = '{MODEL}'"):

@@ -26,7 +26,7 @@ TEXT = "Real flights of 2013, a scikit-learn model, a daemonless image build, an
 SERVICE = "flights"
 ROWS = 1000
 _CANARY_PER_SECOND = 40.0
-_PROMOTE_SECONDS = 420.0
+_PROMOTE_SECONDS = 900.0
 
 
 def play(stage: Stage) -> dict[str, Any]:
