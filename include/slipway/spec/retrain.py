@@ -6,14 +6,30 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from slipway.errors import InvalidInputError
 from slipway.spec.section import Section, TextRule, broken_rule
 from slipway.spec.values import ConnectionId, S3Prefix, Schedule, Timezone, unique
+from slipway.training.gate_expression import parse_expression
+from slipway.training.metric_name import Task, unknown_metric
 
 TableName = Annotated[
     str, TextRule("the name of a table, such as sales.orders", r"[A-Za-z_][\w$]*(?:\.[A-Za-z_][\w$]*){0,2}", 255)
 ]
 ColumnName = Annotated[str, TextRule("the name of a column", r"[^\s\x00-\x1f`\"';]+", 255)]
-GateExpression = Annotated[str, TextRule("a comparison such as 'areaUnderROC >= 0.70'", r"\s*\S.*", 500)]
+
+
+def _check_expression(text: str) -> str:
+    try:
+        parse_expression(text)
+    except InvalidInputError as error:
+        raise broken_rule(str(error).partition(" Expected ")[2] or "a gate expression") from error
+    return text
+
+
+GateExpression = Annotated[
+    str, TextRule("a comparison such as 'areaUnderROC >= 0.70'", r"\s*\S.*", 500), AfterValidator(_check_expression)
+]
+SparkProperty = Annotated[str, TextRule("a property of Spark such as spark.master", r"spark\.[\w.-]+", 200)]
 
 
 class JdbcSpec(Section):
@@ -33,6 +49,9 @@ class DataSpec(Section):
     format: Literal["parquet", "csv", "json"] | None = Field(
         None, description="Format of the objects in S3; left out: by the ending of their names."
     )
+    pattern: Annotated[str, TextRule("a shell pattern such as dt=*/*.parquet", r"\S+", 200)] | None = Field(
+        None, description="Objects that count, by what follows the folder, such as `dt=*/*.parquet`; left out: all."
+    )
     settle_seconds: int = Field(60, ge=0, le=86_400, description="Seconds that an object must stay unchanged.")
     min_objects: int = Field(1, ge=1, description="Fewest new objects that are worth a run.")
     min_rows: int = Field(1, ge=1, description="Fewest new rows that are worth a run.")
@@ -47,7 +66,7 @@ class DataSpec(Section):
         if len(given) != 1:
             found = f"; found {' and '.join(given)}" if given else ""
             raise broken_rule(f"exactly one of s3, jdbc and table{found}", *given[1:2])
-        about_objects = self.changed_fields() & {"format", "success_marker", "settle_seconds", "min_objects"}
+        about_objects = self.changed_fields() & {"format", "pattern", "success_marker", "settle_seconds", "min_objects"}
         if about_objects and self.s3 is None:
             name = min(about_objects)
             raise broken_rule(f"no {name} beside {given[0]}: it is about objects in S3", name)
@@ -65,6 +84,20 @@ class RetrainSpec(Section):
     engine: Literal["spark", "python", "container", "sagemaker"] = Field(
         "spark", description="What runs the training: Spark, one Python process, an image of yours, a SageMaker job."
     )
+    target: ColumnName | None = Field(None, description="Column that the model predicts.")
+    time_column: ColumnName | None = Field(None, description="Column with the time of each row; rows are split by it.")
+    task: Task = Field("binary", description="Kind of prediction; decides which metrics there are.")
+    slices: tuple[ColumnName, ...] = Field(
+        (), strict=False, max_length=10, description="Columns by whose values the metrics are given as well."
+    )
+    spark: dict[SparkProperty, str] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Spark properties: `spark.master` or `spark.remote` name a cluster; without them `local[*]`.",
+    )
+    retrainer: Annotated[str, TextRule("file.py:Class", r"[\w/-]+\.py:\w+", 200)] | None = Field(
+        None, description="Your own class in `retrainers/`, as `file.py:Class`, which overrides parts of the training."
+    )
     window: Literal["all", "since_champion", "last_days"] = Field("all", description="Which rows are trained on.")
     window_days: int | None = Field(None, ge=1, le=36_500, description="Days of a window of `last_days`.")
     holdout_pct: float = Field(
@@ -77,8 +110,10 @@ class RetrainSpec(Section):
         (),
         strict=False,
         max_length=20,
-        description="Comparisons that must all hold, such as `areaUnderROC >= champion`.",
+        description="Comparisons that must hold, such as `areaUnderROC >= champion`.",
     )
+    combine: Literal["all", "any"] = Field("all", description="Whether all comparisons must hold, or any of them.")
+    max_hours: float = Field(6.0, gt=0, le=168, description="Hours after which a training is ended.")
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -88,4 +123,12 @@ class RetrainSpec(Section):
             raise broken_rule("no when beside deploy: automatic; comparisons need deploy: threshold", "when")
         if (self.window == "last_days") != (self.window_days is not None):
             raise broken_rule("window_days together with window: last_days, and only then", "window_days")
+        self._check_metrics()
         return self
+
+    def _check_metrics(self) -> None:
+        """A retrainer may compute metrics of its own; without one the names are known."""
+        for number, text in enumerate(() if self.retrainer else self.when):
+            wrong = unknown_metric(parse_expression(text), self.task)
+            if wrong:
+                raise broken_rule(wrong, "when", number)

@@ -78,7 +78,7 @@ def _retrain() -> Fields:
         ]
     )
     gate = st.sampled_from(
-        [{"deploy": "manual"}, {"deploy": "automatic"}, {"deploy": "threshold", "when": ["auc >= 0.7"]}]
+        [{"deploy": "manual"}, {"deploy": "automatic"}, {"deploy": "threshold", "when": ["areaUnderROC >= 0.7"]}]
     )
     window = st.sampled_from([{}, {"window": "since_champion"}, {"window": "last_days", "window_days": 90}])
     schedule = _mapping(

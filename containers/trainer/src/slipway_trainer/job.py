@@ -1,0 +1,165 @@
+"""The job file: everything that a training is given, except credentials.
+
+Credentials come from where boto3 and MLflow look for them: the process environment or an instance role.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from slipway_trainer.problem import TrainingError
+
+Engine = Literal["python", "spark"]
+Task = Literal["binary", "multiclass", "regression"]
+
+
+@dataclass(frozen=True)
+class DataObject:
+    """One object of the training data, as it was listed.
+
+    Args:
+        uri: ``s3://bucket/key``, or a local path.
+        etag: Entity tag; reading fails when the object is not this one any more. Empty for local files.
+        size: Bytes.
+        modified: When S3 received it, ISO 8601.
+    """
+
+    uri: str
+    etag: str = ""
+    size: int = 0
+    modified: str = ""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which rows are trained on.
+
+    Args:
+        since: Rows before this time are left out, ISO 8601; None for no bound.
+        until: Rows from this time on are left out; None for no bound.
+        days: Only rows of the last so many days before the newest row; None for no bound.
+    """
+
+    since: str | None = None
+    until: str | None = None
+    days: int | None = None
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that the new one is made from and compared with.
+
+    Args:
+        version: Version in the registry.
+        artifact_uri: Folder that holds its MLmodel.
+    """
+
+    version: int
+    artifact_uri: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Args:
+        service: Name of the service.
+        model: Registered model.
+        job_id: The same for every try of one DAG run: a finished MLflow run with this tag is taken as it is.
+        engine: ``python`` for scikit-learn and what has its interface, ``spark`` for ``pyspark.ml``.
+        objects: The training data.
+        data_format: ``parquet``, ``csv`` or ``json``; None: by the ending of each object's name.
+        champion: None for a first training, which needs a retrainer.
+        target: Column that is predicted.
+        time_column: Column that orders the rows in time.
+        task: Kind of prediction.
+        window: Which rows are used.
+        holdout_pct: Newest part of the window in percent that is held out.
+        hyperparameters: Set on the estimator before it is fitted, by name (``model__C`` or ``regParam``).
+        improvements: ``(metric, confidence in percent)`` whose paired intervals are wanted.
+        slices: Columns by whose values the metrics are also given.
+        spark: Spark properties.
+        retrainer: ``path/of/file.py:Class`` that overrides parts of the training.
+        tracking_uri: MLflow server.
+        experiment: MLflow experiment.
+        tags: Tags of the MLflow run.
+        s3_endpoint_url: For anything but AWS itself.
+        region: AWS region.
+        suite: Great Expectations suite as JSON, for ``validate``.
+        dry_run: Do everything and log nothing.
+        seed: Of the bootstrap.
+    """
+
+    service: str
+    model: str
+    job_id: str
+    engine: Engine
+    objects: tuple[DataObject, ...]
+    tracking_uri: str = ""
+    data_format: str | None = None
+    champion: Champion | None = None
+    target: str | None = None
+    time_column: str | None = None
+    task: Task = "binary"
+    window: Window = field(default_factory=Window)
+    holdout_pct: float = 20.0
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    improvements: tuple[tuple[str, float], ...] = ()
+    slices: tuple[str, ...] = ()
+    spark: dict[str, str] = field(default_factory=dict)
+    retrainer: str | None = None
+    experiment: str = "retrain"
+    tags: dict[str, str] = field(default_factory=dict)
+    s3_endpoint_url: str | None = None
+    region: str = "us-east-1"
+    suite: dict[str, Any] | None = None
+    dry_run: bool = False
+    seed: int = 0
+
+
+def read_job(path: Path) -> Job:
+    """Read a job file.
+
+    Raises:
+        TrainingError: It is not a job, or has fields that nobody reads.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} is not a job file: {error}") from error
+    return job_from(found)
+
+
+def job_from(found: dict[str, Any]) -> Job:
+    """Make a job of a JSON object.
+
+    Raises:
+        TrainingError: A field is missing or unknown, or a time is none.
+    """
+    try:
+        window = Window(**found.get("window") or {})
+        for bound in (window.since, window.until):
+            if bound is not None:
+                datetime.fromisoformat(bound)
+        return Job(
+            **{
+                **found,
+                "objects": tuple(DataObject(**each) for each in found["objects"]),
+                "champion": Champion(**found["champion"]) if found.get("champion") else None,
+                "window": window,
+                "improvements": tuple((metric, float(pct)) for metric, pct in found.get("improvements") or ()),
+                "slices": tuple(found.get("slices") or ()),
+            }
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"the job is not valid: {error}") from error
+
+
+def to_json(job: Job) -> str:
+    """The job file's text."""
+    return json.dumps(dataclasses.asdict(job), indent=1, sort_keys=True)

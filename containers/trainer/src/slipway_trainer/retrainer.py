@@ -1,0 +1,175 @@
+"""The steps of a training, each of which a service may override.
+
+A service's own class extends :class:`slipway_trainer.python_retrainer.PythonRetrainer` or
+:class:`slipway_trainer.spark.retrainer.SparkRetrainer` and is named in the spec as ``file.py:Class``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from slipway_trainer.champion import SavedModel
+from slipway_trainer.job import Job
+from slipway_trainer.metric import Predictions
+from slipway_trainer.objects import ObjectReader
+from slipway_trainer.problem import TrainingError
+from slipway_trainer.split import Bounds
+
+Rows = TypeVar("Rows")
+
+
+@dataclass(frozen=True)
+class Split(Generic[Rows]):
+    """The rows of the window on both sides of the cutoff.
+
+    Args:
+        train: Rows to fit.
+        holdout: Rows to judge by, all newer.
+        bounds: The times that part them.
+        train_rows: How many train.
+        holdout_rows: How many judge.
+        classes: Number of training rows by class; empty for regression.
+    """
+
+    train: Rows
+    holdout: Rows
+    bounds: Bounds
+    train_rows: int
+    holdout_rows: int
+    classes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """What is fitted.
+
+    Args:
+        unfitted: The estimator.
+        origin: Where it comes from: ``champion``, ``sidecar`` or ``retrainer``.
+        losses: What could not be recovered from the champion, in words.
+    """
+
+    unfitted: Any
+    origin: str
+    losses: tuple[str, ...] = ()
+
+
+class Retrainer(ABC, Generic[Rows]):
+    """Base of all retrainers; one is made for each job.
+
+    Args:
+        job: The job.
+        reader: Reads the data's objects.
+        workdir: Folder for files of this job alone.
+    """
+
+    def __init__(self, job: Job, reader: ObjectReader, workdir: Path) -> None:
+        self.job = job
+        self.reader = reader
+        self.workdir = workdir
+
+    def template(self) -> Any:
+        """The unfitted pipeline of a first training; override it where there is no champion yet."""
+        raise TrainingError(
+            f"{self.job.model} has no champion to retrain from. Register a first version under the alias champion, or "
+            "give the service a retrainer whose template() makes the unfitted pipeline"
+        )
+
+    def template_features(self) -> dict[str, str]:
+        """Feature columns of a first training with MLflow's type names (double, long, string …)."""
+        raise TrainingError("a retrainer with a template() also needs template_features()")
+
+    @abstractmethod
+    def load(self, features: dict[str, str]) -> Split[Rows]:
+        """Read the window's rows and split them in time."""
+
+    @abstractmethod
+    def open(self, saved: SavedModel) -> Any:
+        """Load the fitted champion."""
+
+    @abstractmethod
+    def unfit(self, saved: SavedModel, fitted: Any) -> Estimator:
+        """The champion's estimator."""
+
+    @abstractmethod
+    def fit(self, estimator: Any, split: Split[Rows], features: Sequence[str]) -> Any:
+        """Fit the estimator on the training rows."""
+
+    @abstractmethod
+    def predict(self, fitted: Any, split: Split[Rows], features: Sequence[str]) -> Predictions:
+        """Ask a model about the held-out rows; every model gets the same rows in the same order."""
+
+    @abstractmethod
+    def example(self, split: Split[Rows], features: Sequence[str]) -> Any:
+        """A few feature rows as a pandas frame, saved as the model's input example."""
+
+    @abstractmethod
+    def log(self, fitted: Any, estimator: Any, saved: SavedModel | None, example: Any) -> Any:
+        """Log the fitted model into the active MLflow run; return MLflow's ``ModelInfo``."""
+
+    def slice_values(self, split: Split[Rows], column: str) -> Any:
+        """The held-out rows' values of a column, in the order of :meth:`predict`; for metrics by slice."""
+        raise TrainingError(f"this retrainer gives no slices, {column} was asked for")
+
+    def close(self) -> None:
+        """Give back what the retrainer holds."""
+
+    def require_target(self) -> str:
+        """The target column.
+
+        Raises:
+            TrainingError: The job names none.
+        """
+        if not self.job.target:
+            raise TrainingError("no target column is named: set retrain.target in the spec")
+        return self.job.target
+
+    def require_time_column(self) -> str:
+        """The column that orders the rows.
+
+        Raises:
+            TrainingError: The job names none.
+        """
+        if not self.job.time_column:
+            raise TrainingError("no time column is named: set retrain.time_column in the spec, rows are split in time")
+        return self.job.time_column
+
+
+def make_retrainer(job: Job, reader: ObjectReader, workdir: Path) -> Retrainer[Any]:
+    """The job's retrainer: its own class, or the engine's.
+
+    Raises:
+        TrainingError: The service's class cannot be imported or is no retrainer.
+    """
+    if job.retrainer:
+        return _own_class(job.retrainer)(job, reader, workdir)
+    if job.engine == "spark":
+        from slipway_trainer.spark.retrainer import SparkRetrainer
+
+        return SparkRetrainer(job, reader, workdir)
+    from slipway_trainer.python_retrainer import PythonRetrainer
+
+    return PythonRetrainer(job, reader, workdir)
+
+
+def _own_class(reference: str) -> type[Retrainer[Any]]:
+    file, _, name = reference.rpartition(":")
+    try:
+        spec = importlib.util.spec_from_file_location(f"slipway_retrainer_{Path(file).stem}", file)
+        if spec is None or spec.loader is None:
+            raise ImportError("it is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        found = getattr(module, name)
+    except Exception as error:
+        raise TrainingError(f"the retrainer {reference} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Retrainer)):
+        raise TrainingError(f"{reference} is no Retrainer: extend PythonRetrainer or SparkRetrainer")
+    return found
