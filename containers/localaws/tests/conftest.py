@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="session")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """One server for all tests that neither kill nor restart it."""
-    server = StandIn(tmp_path_factory.mktemp("localaws"), "--transition-seconds", "0.3", "--max-startup-seconds", "8")
+    server = StandIn(tmp_path_factory.mktemp("localaws"), "--transition-seconds", "0.3", "--max-startup-seconds", "60")
     try:
         yield server.start()
     finally:
@@ -29,7 +30,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 @pytest.fixture
 def own_stand_in(tmp_path: Path) -> Iterator[StandIn]:
     """A server of the test's own, to be killed and started again."""
-    server = StandIn(tmp_path / "state", "--transition-seconds", "0.3", "--max-startup-seconds", "8")
+    server = StandIn(tmp_path / "state", "--transition-seconds", "0.3", "--max-startup-seconds", "60")
     try:
         yield server
     finally:
@@ -107,3 +108,15 @@ def make_config(
         **config,
     )
     return config_name
+
+
+@pytest.fixture
+def ask(aws: Any) -> Any:
+    """Invokes an endpoint and returns what the tiny server said, with the variant that answered."""
+    runtime = aws("sagemaker-runtime", max_pool_connections=8)
+
+    def invoke(endpoint: str, body: bytes = b"{}", **more: Any) -> dict[str, Any]:
+        answer = runtime.invoke_endpoint(EndpointName=endpoint, Body=body, **more)
+        return {**json.loads(answer["Body"].read()), "variant": answer["InvokedProductionVariant"]}
+
+    return invoke

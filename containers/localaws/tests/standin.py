@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from conformity import watch
 
 REGION = "us-east-1"
@@ -84,7 +86,7 @@ class StandIn:
         return made
 
 
-def wait_for(condition: Any, seconds: float = 15.0, pause: float = 0.05) -> Any:
+def wait_for(condition: Any, seconds: float = 40.0, pause: float = 0.05) -> Any:
     """What ``condition`` returns once that is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -106,7 +108,7 @@ def status_of(sagemaker: Any, endpoint: str) -> str:
     return str(sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"])
 
 
-def wait_status(sagemaker: Any, endpoint: str, *wanted: str, seconds: float = 20.0) -> dict[str, Any]:
+def wait_status(sagemaker: Any, endpoint: str, *wanted: str, seconds: float = 60.0) -> dict[str, Any]:
     """The endpoint's description once its status is one of ``wanted``."""
     return dict(
         wait_for(
@@ -125,3 +127,24 @@ def _free_port() -> int:
                 continue
             return port
     raise AssertionError("no free port between 5101 and 5149")
+
+
+def refused(call: Any, *words: str, **parameters: Any) -> None:
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    for word in words:
+        assert word in caught.value.response["Error"]["Message"]
+
+
+def log_lines(aws: Any, endpoint: str) -> list[str]:
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html"""
+    logs, group = aws("logs"), f"/aws/sagemaker/Endpoints/{endpoint}"
+    lines = []
+    for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
+        variant, _, instance = stream["logStreamName"].partition("/")
+        assert variant
+        assert instance.startswith("i-")
+        events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+        lines += [each["message"] for each in events]
+    return lines

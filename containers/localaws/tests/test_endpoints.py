@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import tiny_image
 from botocore.exceptions import ClientError
-from standin import StandIn, status_of, wait_for, wait_status
+from standin import StandIn, log_lines, refused, status_of, wait_for, wait_status
 
 pytestmark = pytest.mark.integration
 
@@ -26,26 +26,6 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def sagemaker(aws: Any) -> Any:
     return aws("sagemaker")
-
-
-@pytest.fixture
-def ask(aws: Any) -> Any:
-    """Invokes an endpoint and returns what the tiny server said, with the variant that answered."""
-    runtime = aws("sagemaker-runtime", max_pool_connections=8)
-
-    def invoke(endpoint: str, body: bytes = b"{}", **more: Any) -> dict[str, Any]:
-        answer = runtime.invoke_endpoint(EndpointName=endpoint, Body=body, **more)
-        return {**json.loads(answer["Body"].read()), "variant": answer["InvokedProductionVariant"]}
-
-    return invoke
-
-
-def refused(call: Any, *words: str, **parameters: Any) -> None:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    assert caught.value.response["Error"]["Code"] == "ValidationException"
-    for word in words:
-        assert word in caught.value.response["Error"]["Message"]
 
 
 def weights(sagemaker: Any, endpoint: str) -> dict[str, tuple[float, float, int, int]]:
@@ -88,36 +68,6 @@ def test_names_configs_and_double_work(sagemaker: Any, hosted: Any, name: str) -
     refused(sagemaker.update_endpoint, "Could not find endpoint", EndpointName="none", EndpointConfigName=f"{name}-1")
     listed = sagemaker.list_endpoints(NameContains=name, StatusEquals="InService")["Endpoints"]
     assert [each["EndpointName"] for each in listed] == [name]
-
-
-@pytest.mark.parametrize(
-    ("environment", "log"), [({"PING_STATUS": "500"}, "serving"), ({"EXIT": "3"}, "serving")], ids=["ping", "exit"]
-)
-def test_an_endpoint_that_never_gets_healthy_fails(
-    sagemaker: Any, aws: Any, hosted: Any, name: str, environment: dict[str, str], log: str
-) -> None:
-    """https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html"""
-    hosted({"main": (1.0, {"TAG": "sick", **environment})}, wait=False)
-    described = wait_status(sagemaker, name, "Failed")
-    assert "did not pass the ping health check" in described["FailureReason"]
-    refused(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=f"{name}-1")
-    with pytest.raises(ClientError) as caught:
-        aws("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=b"")
-    assert caught.value.response["Error"]["Code"] == "ValidationError"
-    assert f"{log} sick" in " ".join(log_lines(aws, name))
-
-
-def log_lines(aws: Any, endpoint: str) -> list[str]:
-    """https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html"""
-    logs, group = aws("logs"), f"/aws/sagemaker/Endpoints/{endpoint}"
-    lines = []
-    for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
-        variant, _, instance = stream["logStreamName"].partition("/")
-        assert variant
-        assert instance.startswith("i-")
-        events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
-        lines += [each["message"] for each in events]
-    return lines
 
 
 def test_an_image_that_cannot_start_says_why(sagemaker: Any, aws: Any, hosted: Any, name: str) -> None:
@@ -175,18 +125,6 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def test_a_failed_update_leaves_the_old_config_in_service(
-    sagemaker: Any, hosted: Any, config_of: Any, ask: Any, name: str
-) -> None:
-    hosted({"main": (1.0, {"TAG": "old"})})
-    config_of(f"{name}-2", {"main": (1.0, {"PING_STATUS": "500"})})
-    sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-2")
-    described = wait_status(sagemaker, name, "InService")
-    assert described["EndpointConfigName"] == f"{name}-1"
-    assert "ping health check" in described["FailureReason"]
-    assert ask(name)["tag"] == "old"
 
 
 def test_an_update_moves_all_variants_to_a_new_fleet(

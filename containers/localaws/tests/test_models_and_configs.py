@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import tiny_image
-from botocore.exceptions import ClientError
-from standin import ROLE, variant
+from standin import ROLE, refused, variant
 
 pytestmark = pytest.mark.integration
 CAPTURE = {
@@ -24,14 +23,6 @@ CAPTURE = {
 @pytest.fixture
 def sagemaker(aws: Any) -> Any:
     return aws("sagemaker")
-
-
-def refused(call: Any, *words: str, **parameters: Any) -> None:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    assert caught.value.response["Error"]["Code"] == "ValidationException"
-    for word in words:
-        assert word in caught.value.response["Error"]["Message"]
 
 
 def test_a_model_is_described_as_it_was_created(sagemaker: Any, image_uri: str, name: str) -> None:
@@ -53,6 +44,7 @@ def test_a_model_is_described_as_it_was_created(sagemaker: Any, image_uri: str, 
     assert described["ExecutionRoleArn"] == ROLE
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "service", "Value": "flights"}]
     assert [each["ModelName"] for each in sagemaker.list_models(NameContains=name)["Models"]] == [name]
+    assert sagemaker.list_models(NameContains=name, CreationTimeBefore=described["CreationTime"])["Models"] == []
     sagemaker.delete_model(ModelName=name)
     refused(sagemaker.describe_model, "Could not find model", ModelName=name)
     refused(sagemaker.delete_model, "Could not find model", ModelName=name)
@@ -171,3 +163,14 @@ def test_tags_of_one_key_have_one_value(sagemaker: Any, config_of: Any, name: st
     assert tags == {"a": "2", "b": "3"}
     sagemaker.delete_tags(ResourceArn=arn, TagKeys=["a"])
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "b", "Value": "3"}]
+
+
+def test_models_are_listed_in_pages(sagemaker: Any, image_uri: str, name: str) -> None:
+    """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModels.html"""
+    names = [f"{name}-{number}" for number in range(5)]
+    for each in names:
+        sagemaker.create_model(ModelName=each, ExecutionRoleArn=ROLE, PrimaryContainer={"Image": image_uri})
+    pages = sagemaker.get_paginator("list_models").paginate(
+        NameContains=name, SortBy="Name", SortOrder="Ascending", MaxResults=2
+    )
+    assert [[each["ModelName"] for each in page["Models"]] for page in pages] == [names[:2], names[2:4], names[4:]]

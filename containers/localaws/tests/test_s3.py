@@ -225,6 +225,46 @@ def test_a_checksum_in_a_trailer_is_checked(aws: Any, stand_in: Any, bucket: str
     assert aws("s3").get_object(Bucket=bucket, Key="k")["Body"].read() == b"123456789"
 
 
+def test_a_chunked_body_of_many_chunks_is_put_together(aws: Any, stand_in: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html"""
+    data = os.urandom(100_000)
+    pieces = [data[start : start + 7_777] for start in range(0, len(data), 7_777)]
+    body = b"".join(f"{len(each):x}\r\n".encode() + each + b"\r\n" for each in pieces) + b"0\r\n\r\n"
+    headers = {
+        "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-decoded-content-length": str(len(data)),
+        "Content-Encoding": "aws-chunked",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/s3/aws4_request, x",
+    }  # fmt: skip
+    connection = http.client.HTTPConnection("127.0.0.1", stand_in.port)
+    connection.request("PUT", f"/{bucket}/k", body, headers)
+    assert connection.getresponse().status == 200
+    assert aws("s3").get_object(Bucket=bucket, Key="k")["Body"].read() == data
+
+
+def test_large_objects_by_ranges_copies_and_overwriting(aws: Any, bucket: str) -> None:
+    s3 = aws("s3")
+    data = os.urandom(3_000_000)
+    first = s3.put_object(Bucket=bucket, Key="a", Body=data)
+    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == data
+    for wanted, expected in (
+        ("bytes=0-1999999", data[:2_000_000]), ("bytes=1000000-", data[1_000_000:]), ("bytes=-5", data[-5:]),
+        ("bytes=2999999-9999999", data[-1:]),
+    ):  # fmt: skip
+        answer = s3.get_object(Bucket=bucket, Key="a", Range=wanted)
+        assert answer["Body"].read() == expected
+        assert answer["ContentLength"] == len(expected)
+    with pytest.raises(ClientError) as caught:
+        s3.get_object(Bucket=bucket, Key="a", Range="bytes=3000000-")
+    assert code(caught) == ("InvalidRange", 416)
+    copied = s3.copy_object(Bucket=bucket, Key="b", CopySource={"Bucket": bucket, "Key": "a"})
+    assert copied["CopyObjectResult"]["ETag"] == first["ETag"]
+    stream = s3.get_object(Bucket=bucket, Key="a")["Body"]
+    s3.put_object(Bucket=bucket, Key="a", Body=b"new")
+    s3.delete_object(Bucket=bucket, Key="a")
+    assert stream.read() == data, "who reads already reads on"
+    assert s3.get_object(Bucket=bucket, Key="b")["Body"].read() == data
+
+
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html and _ListObjectsV2.html
 
 

@@ -16,7 +16,9 @@ from slipway_localaws.patching import MOTO_LOCK
 log = logging.getLogger(__name__)
 StartResponse = Callable[..., Any]
 WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
+MotoAnswer = tuple[str, list[tuple[str, str]], bytes | Iterable[bytes]]
 _BAD_REQUEST = 400
+_STREAMED_BYTES = 256 * 1024
 
 
 class Notified(Protocol):
@@ -65,6 +67,8 @@ class Front:
             return self._admin(environ, start_response)
         if (path.startswith("/v2/") or path == "/v2") and "AWS4-HMAC" not in environ.get("HTTP_AUTHORIZATION", ""):
             return self._registry(environ, start_response)
+        if path.startswith("/moto-api"):
+            return _refuse_moto_api(start_response)
         return self._aws(environ, start_response)
 
     def _aws(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -72,6 +76,7 @@ class Front:
         call = name_call(environ)
         size = int(environ.get("CONTENT_LENGTH") or 0)
         fault = self._request_fault(call)
+        body: bytes | Iterable[bytes]
         if fault and fault.effect != "drop":
             status, headers, body = _fault_answer(call, fault)
         else:
@@ -81,10 +86,12 @@ class Front:
             if fault:
                 status, headers, body = _fault_answer(call, fault)
         code = int(status[:3])
-        error = error_code(headers, body) if code >= _BAD_REQUEST else ""
+        error = error_code(headers, body) if code >= _BAD_REQUEST and isinstance(body, bytes) else ""
         self._journal.record(call, code, size, error=error)
         start_response(status, headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return []
+        return [body] if isinstance(body, bytes) else body
 
     def _request_fault(self, call: Call) -> FaultRule | None:
         if not self._faults:
@@ -94,7 +101,8 @@ class Front:
             time.sleep(slow.latency_ms / 1000)
         return self._faults.hit(("error", "throttle", "down", "drop"), **subject)
 
-    def _call_moto(self, environ: Environ, call: Call) -> tuple[str, list[tuple[str, str]], bytes]:
+    def _call_moto(self, environ: Environ, call: Call) -> MotoAnswer:
+        """What moto answers; a large body as an iterable that no longer needs the lock."""
         answer: dict[str, Any] = {}
 
         def keep(status: str, headers: Sequence[tuple[str, str]], *_: Any) -> None:
@@ -102,7 +110,9 @@ class Front:
 
         try:
             with MOTO_LOCK:
-                body = b"".join(self._moto(environ, keep))
+                body: bytes | Iterable[bytes] = self._moto(environ, keep)
+                if call.action != "GetObject" or _length(answer["headers"]) < _STREAMED_BYTES:
+                    body = b"".join(body)
         except NotImplementedError as error:
             message = str(error) or f"{call.action} is not modelled"
             return _error(call, "NotImplemented", message, "501 Not Implemented")
@@ -110,6 +120,17 @@ class Front:
             log.error("%s %s failed: %s", call.service, call.action, traceback.format_exc())
             return _error(call, "InternalFailure", f"{type(error).__name__}: {error}", "500 Internal Server Error")
         return answer["status"], answer["headers"], body
+
+
+def _refuse_moto_api(start_response: StartResponse) -> Iterable[bytes]:
+    """moto's own control pages would change its state behind the hosting's back."""
+    body = b"moto's control API is closed: stop the stand-in and empty its state folder instead"
+    start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _length(headers: Sequence[tuple[str, str]]) -> int:
+    return next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
 
 
 def _error(call: Call, code: str, message: str, status: str) -> tuple[str, list[tuple[str, str]], bytes]:

@@ -8,145 +8,13 @@ import os
 import signal
 import sys
 import threading
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from slipway_localaws.admin import AdminPages
-from slipway_localaws.faults import Faults
-from slipway_localaws.front import Front
-from slipway_localaws.journal import Journal
 from slipway_localaws.listener import listen
-from slipway_localaws.state_folder import StateFolder, StateFolderBusyError
+from slipway_localaws.settings import Settings
+from slipway_localaws.state_folder import StateFolderBusyError
 
 log = logging.getLogger("slipway_localaws")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How the stand-in is started.
-
-    Args:
-        host, port: where to listen.
-        state: the folder that keeps everything.
-        threads: requests answered at the same time.
-        transition_seconds: how long a change of weights or capacities takes.
-        max_processes: most containers that a variant gets.
-        max_startup_seconds: cap on start-up health checks.
-        scaling_period_seconds: period of the scaling policies' metrics; AWS's is 60.
-    """
-
-    host: str
-    port: int
-    state: Path
-    threads: int = 32
-    transition_seconds: float = 0.5
-    max_processes: int = 1
-    max_startup_seconds: float = float("inf")
-    scaling_period_seconds: int = 60
-
-
-class StandIn:
-    """All parts, put together.
-
-    Args:
-        settings: how it is started.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        _configure_moto(settings.port)
-        from moto.iam.models import get_account_id_from
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
-        from slipway_localaws import sqs_waiting
-        from slipway_localaws.autoscaling import targets as scaling_targets
-        from slipway_localaws.autoscaling.actuator import Actuator
-        from slipway_localaws.cloudwatch import api as cloudwatch
-        from slipway_localaws.cloudwatch.alarm_watch import AlarmWatch
-        from slipway_localaws.cloudwatch.series import MetricStore
-        from slipway_localaws.hosting.container_logs import ContainerLogs
-        from slipway_localaws.hosting.controller import Controller
-        from slipway_localaws.hosting.fleet import Host
-        from slipway_localaws.hosting.images import ImageStore
-        from slipway_localaws.persistence import object_bodies
-        from slipway_localaws.persistence.store import Store
-        from slipway_localaws.registry import control_plane as ecr
-        from slipway_localaws.registry.blobs import BlobStore
-        from slipway_localaws.registry.protocol import RegistryApplication
-        from slipway_localaws.registry.tokens import TokenSigner
-        from slipway_localaws.runtime.invocations import InvocationApplication
-        from slipway_localaws.runtime.recorder import Recorder
-        from slipway_localaws.s3 import patches as s3
-        from slipway_localaws.sagemaker import control_plane as sagemaker
-        from slipway_localaws.sagemaker.events import send_status
-
-        self._started_at = time.time()
-        self.folder = StateFolder(settings.state)
-        self.folder.acquire()
-        self.journal = Journal(self.folder.journal)
-        self.faults = Faults()
-        self.store = Store(self.folder.backends, self.folder.objects)
-        blobs = BlobStore(self.folder.registry)
-        signer = TokenSigner(self.folder.secret())
-        images = ImageStore(blobs, self.folder.layers, self.folder.images)
-        self.metrics = MetricStore(self.folder.metrics)
-        self.recorder = Recorder(self.metrics, self.store.note)
-        self.container_logs = ContainerLogs(self.folder.container_logs, self.store.note)
-        host = Host(
-            images, self.container_logs, self.faults, self.folder.containers, self.folder.interpreters,
-            settings.max_processes, settings.max_startup_seconds,
-        )  # fmt: skip
-        self.controller = Controller(host, transition_seconds=settings.transition_seconds, on_change=self.store.note)
-        object_bodies.install(self.folder.objects)
-        s3.install()
-        sqs_waiting.install()
-        ecr.install(blobs, signer)
-        sagemaker.install(self.controller, images)
-        self.controller.listeners.append(send_status)
-        scaling_targets.install()
-        Actuator(self.controller, self.metrics, settings.scaling_period_seconds, self.store.note)
-        cloudwatch.install(self.metrics, AlarmWatch(self.metrics, self.store.note))
-        self.front = Front(
-            moto=DomainDispatcherApplication(create_backend_app),
-            registry=RegistryApplication(blobs, signer, self.journal, self.faults, self.store.note),
-            runtime=InvocationApplication(
-                self.controller.routes, self.recorder, self.journal, self.faults, get_account_id_from
-            ),
-            admin=AdminPages(self.journal, self.faults, self.health),
-            journal=self.journal,
-            faults=self.faults,
-            on_change=self.store.note,
-        )
-
-    def restore(self) -> None:
-        """Bring back what the state folder holds, endpoints included."""
-        from moto.sagemaker.models import sagemaker_backends
-
-        from slipway_localaws.sagemaker.records import HostedEndpoint
-
-        self.store.load()
-        endpoints = [
-            endpoint
-            for _, _, backend in list(sagemaker_backends.iter_backends())
-            for endpoint in backend.endpoints.values()
-            if isinstance(endpoint, HostedEndpoint)
-        ]
-        self.controller.restore(endpoints)
-        self.store.start()
-
-    def health(self) -> dict[str, Any]:
-        """What ``/_localaws/health`` shows."""
-        return {"status": "ok", "pid": os.getpid(), "uptime_seconds": round(time.time() - self._started_at, 1)}
-
-    def close(self) -> None:
-        """Stop the containers and save everything."""
-        self.controller.close()
-        self.container_logs.flush()
-        self.recorder.flush()
-        self.metrics.flush()
-        self.store.close()
-        self.journal.close()
 
 
 def _configure_moto(port: int) -> None:
@@ -160,6 +28,9 @@ def _configure_moto(port: int) -> None:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    _configure_moto(settings.port)
+    from slipway_localaws.stand_in import StandIn  # reads the environment through moto
+
     stand_in = StandIn(settings)
     server = listen(stand_in.front, settings.host, settings.port, settings.threads)
     stand_in.restore()

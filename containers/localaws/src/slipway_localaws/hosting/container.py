@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +31,7 @@ class Container:
     Args:
         image: what it runs.
         environment: the model's environment.
-        folder: where containers keep scratch folders.
+        scratch: a folder of its own, removed when it stops.
         interpreters: where lent interpreters are kept.
         on_output: gets every line that it prints.
 
@@ -45,14 +44,12 @@ class Container:
         image: UnpackedImage,
         environment: dict[str, str],
         *,
-        folder: Path,
+        scratch: Path,
         interpreters: Path,
         on_output: Callable[[str], None],
     ) -> None:
-        self.id = f"i-{uuid.uuid4().hex[:17]}"
         self.port = _free_port()
-        self._scratch = folder / self.id
-        self._scratch.mkdir(parents=True)
+        self._scratch = scratch
         try:
             spec = plan_launch(image, environment, self.port, self._scratch, interpreters)
             self._process = subprocess.Popen(
@@ -70,7 +67,7 @@ class Container:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(spec.as_dict()).encode() + b"\n")
         self._process.stdin.flush()
-        self._reader = threading.Thread(target=self._read_output, name=f"output-{self.id}", daemon=True)
+        self._reader = threading.Thread(target=self._read_output, name=f"output-{scratch.name}", daemon=True)
         self._reader.start()
 
     @property

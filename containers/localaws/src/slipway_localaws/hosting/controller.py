@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
+from slipway_localaws.hosting.container import INVOCATION_SECONDS
 from slipway_localaws.hosting.fleet import Fleet, Host, LaunchFailedError
 from slipway_localaws.hosting.plan import DeploymentPlan, EndpointKey
 from slipway_localaws.patching import MOTO_LOCK
@@ -21,6 +22,7 @@ from slipway_localaws.sagemaker.records import HostedEndpoint, VariantState, now
 
 log = logging.getLogger(__name__)
 _MAINTENANCE_TICK_SECONDS = 0.3
+_DRAIN_GRACE_SECONDS = 0.5
 
 
 class StatusListener(Protocol):
@@ -47,6 +49,7 @@ class Controller:
         self._hosted: dict[EndpointKey, HostedEndpoint] = {}
         self.routes: dict[EndpointKey, Route] = {}
         self.listeners: list[StatusListener] = []
+        self.restoring: set[EndpointKey] = set()
         self._closing = threading.Event()
         threading.Thread(target=self._maintain, name="maintenance", daemon=True).start()
 
@@ -87,7 +90,8 @@ class Controller:
                 continue
             for state in endpoint.variants.values():
                 state.current_weight, state.current_count = state.desired_weight, state.desired_count
-            self._background("restore", endpoint, self._create)
+            self.restoring.add(endpoint.key)
+            self._background("restore", endpoint, self._restore)
 
     def close(self) -> None:
         """Stop all fleets; returns when everything is gone."""
@@ -119,6 +123,12 @@ class Controller:
             if was_new:
                 endpoint.creation_time = endpoint.creation_time or now()
             self._set(endpoint, "InService")
+
+    def _restore(self, endpoint: HostedEndpoint) -> None:
+        try:
+            self._create(endpoint)
+        finally:
+            self.restoring.discard(endpoint.key)
 
     def _update(self, endpoint: HostedEndpoint) -> None:
         plan = endpoint.pending
@@ -176,9 +186,9 @@ class Controller:
 
     def _drain(self, fleet: Fleet) -> None:
         """Let requests that are under way end before their containers are stopped."""
-        containers = [each for host in fleet.variants.values() if (each := host.pick()) is not None]
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and any(each.connections.busy for each in containers):
+        time.sleep(_DRAIN_GRACE_SECONDS)  # somebody may have chosen a container and not yet sent the request
+        deadline = time.monotonic() + INVOCATION_SECONDS
+        while time.monotonic() < deadline and any(host.busy for host in fleet.variants.values()):
             time.sleep(0.05)
         fleet.stop()
 

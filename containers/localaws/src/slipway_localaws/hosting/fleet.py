@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -16,6 +18,7 @@ from slipway_localaws.hosting.container_logs import ContainerLogs
 from slipway_localaws.hosting.images import ImageStore
 from slipway_localaws.hosting.launch_spec import CannotStartError
 from slipway_localaws.hosting.layers import LayerError
+from slipway_localaws.hosting.model_data import ModelDataError, fetch_model_data
 from slipway_localaws.hosting.plan import DeploymentPlan, EndpointKey, VariantPlan
 
 log = logging.getLogger(__name__)
@@ -94,6 +97,8 @@ class Slot:
                     self.failure = _ping_failed(self._plan.name)
                     return
                 self._stopped.wait(_RESTART_PAUSES[min(attempt, len(_RESTART_PAUSES) - 1)])
+        except ModelDataError as error:
+            self.failure = str(error)
         except (CannotStartError, LayerError) as error:
             self.failure = _cannot_start(self._plan.name, str(error))
         except Exception as error:
@@ -104,15 +109,11 @@ class Slot:
 
     def _serve_once(self, deadline: float) -> bool:
         """Start a container and stay with it until it ends; whether it was ever healthy."""
-        write = self._writer()
-        image = self._host.images.unpack(self._plan.digest)
-        container = Container(
-            image,
-            self._environment(),
-            folder=self._host.containers,
-            interpreters=self._host.interpreters,
-            on_output=write,
+        instance = f"i-{uuid.uuid4().hex[:17]}"
+        write = self._host.logs.writer(
+            self._key.account, self._key.region, self._key.name, f"{self._plan.name}/{instance}"
         )
+        container = self._start(instance, write)
         try:
             if self._never_healthy():
                 self._stopped.wait(1.0)
@@ -133,13 +134,21 @@ class Slot:
             container.connections.close()
             self._host.logs.flush()
 
-    def _writer(self) -> Callable[[str], None]:
-        key = self._key
-        stream = f"{self._plan.name}/i-{time.time_ns():x}"
-        return self._host.logs.writer(key.account, key.region, key.name, stream)
-
-    def _environment(self) -> dict[str, str]:
-        return {"AWS_REGION": self._key.region, "AWS_DEFAULT_REGION": self._key.region, **self._plan.environment}
+    def _start(self, instance: str, write: Callable[[str], None]) -> Container:
+        scratch = self._host.containers / instance
+        scratch.mkdir(parents=True)
+        environment = {"AWS_REGION": self._key.region, "AWS_DEFAULT_REGION": self._key.region, **self._plan.environment}
+        try:
+            image = self._host.images.unpack(self._plan.digest)
+            if self._plan.sources:
+                image = self._host.images.own_root(image, scratch / "rootfs")
+                for source in self._plan.sources:
+                    fetch_model_data(source, self._key.account, image.rootfs / "opt" / "ml" / "model")
+                environment.setdefault("SM_MODEL_DIR", "/opt/ml/model")
+            return Container(image, environment, scratch=scratch, interpreters=self._host.interpreters, on_output=write)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
 
     def _never_healthy(self) -> bool:
         subject = {"endpoint": self._key.name, "variant": self._plan.name}
@@ -168,6 +177,11 @@ class VariantHost:
             if container is not None:
                 return container
         return None
+
+    @property
+    def busy(self) -> bool:
+        """Whether any container is answering a request."""
+        return any(slot.healthy is not None and slot.healthy.connections.busy for slot in self._slots)
 
     def wait(self) -> str:
         """Block until all are healthy or one has failed; returns the reason of a failure."""

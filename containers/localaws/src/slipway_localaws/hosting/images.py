@@ -139,6 +139,17 @@ class ImageStore:
                 raise LayerError(f"image {digest} is incomplete: {error}") from error
         return UnpackedImage(digest, rootfs, config)
 
+    def own_root(self, image: UnpackedImage, folder: Path) -> UnpackedImage:
+        """A root file system of a container's own (links to the shared files), for files that only it gets.
+
+        Raises:
+            LayerError: it cannot be put together.
+        """
+        manifest = parse_manifest(self._blobs.path(image.digest).read_text())
+        layers = [unpack_layer(self._blobs.path(each.digest), self._layers) for each in manifest.layers]
+        assemble(layers, folder)
+        return UnpackedImage(image.digest, folder, image.config)
+
     def _assemble(self, layers: list[Path], rootfs: Path) -> None:
         rootfs.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".rootfs-", dir=rootfs.parent))

@@ -52,8 +52,7 @@ def unpack_layer(blob: Path, folder: Path) -> Path:
     try:
         files = draft / "files"
         files.mkdir()
-        with blob.open("rb") as raw:
-            whiteouts = _extract(raw, files)
+        whiteouts = extract_archive(blob, files)
         (draft / "whiteouts.json").write_text(json.dumps(whiteouts))
         draft.chmod(0o755)
         with contextlib.suppress(FileExistsError):  # another thread was faster
@@ -63,6 +62,19 @@ def unpack_layer(blob: Path, folder: Path) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return done
+
+
+def extract_archive(archive: Path, files: Path) -> list[str]:
+    """Unpack a tar, plain or gzip, into a folder that nothing can lead out of.
+
+    Returns:
+        The whiteouts in it, which only layers have.
+
+    Raises:
+        LayerError, tarfile.TarError, OSError, UnsafePathError, EOFError: it is no such thing, or not safe.
+    """
+    with archive.open("rb") as raw:
+        return _extract(raw, files)
 
 
 def _extract(raw: BinaryIO, files: Path) -> list[str]:

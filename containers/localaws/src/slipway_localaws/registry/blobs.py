@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,12 +156,21 @@ class BlobStore:
             draft.replace(target)
         return digest
 
-    def sweep(self, used: set[str]) -> int:
-        """Delete the blobs that are not in ``used``; returns how many bytes that freed."""
+    def sweep(self, used: set[str], *, younger_than: float) -> int:
+        """Delete the blobs that are neither in ``used`` nor young.
+
+        Args:
+            used: digests.
+            younger_than: age in seconds up to which a blob is kept all the same.
+
+        Returns:
+            How many bytes that freed.
+        """
         freed = 0
         for path in self._blobs.glob("??/*"):
-            if f"sha256:{path.name}" not in used:
-                freed += path.stat().st_size
+            status = path.stat()
+            if f"sha256:{path.name}" not in used and time.time() - status.st_mtime > younger_than:
+                freed += status.st_size
                 path.unlink()
         return freed
 

@@ -123,10 +123,6 @@ class Catalog:
             image.update_tag(tag)
         return image
 
-    def used_blobs(self) -> set[str]:
-        """Digests of all blobs that repositories hold."""
-        return {digest for repository in self.backend.repositories.values() for digest in repository.layers}
-
     def _check_parts(self, holder: Repository, manifest: Manifest) -> None:
         where = f"in the repository with name '{holder.name}' in registry with id '{holder.registry_id}'"
         missing = [blob.digest for blob in manifest.blobs if blob.digest not in holder.layers]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -47,6 +47,7 @@ class InvocationApplication:
 
     Args:
         routes: the live endpoints.
+        restoring: endpoints that are on their way back after a restart of the stand-in.
         recorder: takes measurements and captures.
         journal: where requests are recorded.
         faults: what tests want to go wrong.
@@ -56,12 +57,14 @@ class InvocationApplication:
     def __init__(
         self,
         routes: Mapping[EndpointKey, Route],
+        restoring: Collection[EndpointKey],
         recorder: Recorder,
         journal: Journal,
         faults: Faults,
         account_of: Callable[[str], str],
     ) -> None:
         self._routes = routes
+        self._restoring = restoring
         self._recorder = recorder
         self._journal = journal
         self._faults = faults
@@ -98,6 +101,10 @@ class InvocationApplication:
             raise InvocationError(413, "ValidationError", f"Request body exceeds {MAX_REQUEST_BYTES} bytes")
         body: bytes = environ["wsgi.input"].read(size) if size else b""
         route = self._routes.get(key)
+        if route is None and key in self._restoring:
+            raise InvocationError(
+                503, "ServiceUnavailable", f"Endpoint {key.name} is being hosted again after a restart."
+            )
         if route is None:
             raise InvocationError(400, "ValidationError", f"Endpoint {key.name} of account {key.account} not found.")
         variant = _choose(route, environ)

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Operations_Amazon_
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -25,7 +26,7 @@ from slipway_localaws.sagemaker.records import HostedEndpoint, StoredEndpointCon
 
 _REPLACED = (
     "create_model", "create_endpoint_config", "create_endpoint", "describe_endpoint", "delete_endpoint",
-    "update_endpoint_weights_and_capacities", "add_tags",
+    "update_endpoint_weights_and_capacities", "add_tags", "list_models",
 )  # fmt: skip
 
 
@@ -79,6 +80,27 @@ class Actions:
         model = StoredModel(backend.account_id, backend.region_name, parameters)
         backend._models[name] = model
         return {"ModelArn": model.arn}
+
+    def list_models(self, backend: SageMakerModelBackend, parameters: Parameters) -> dict[str, Any]:
+        """ListModels: newest first, unless asked otherwise; pages."""
+        models = [model for model in backend._models.values() if parameters.get("NameContains", "") in model.model_name]
+        before, after = _naive(parameters.get("CreationTimeBefore")), _naive(parameters.get("CreationTimeAfter"))
+        models = [model for model in models if before is None or model.creation_time < before]
+        models = [model for model in models if after is None or model.creation_time > after]
+        by_name = parameters.get("SortBy") == "Name"
+        models.sort(key=lambda model: model.model_name if by_name else model.creation_time)
+        if parameters.get("SortOrder", "Descending") == "Descending":
+            models.reverse()
+        start, size = int(parameters.get("NextToken") or 0), int(parameters.get("MaxResults") or 10)
+        page: dict[str, Any] = {
+            "Models": [
+                {"ModelName": model.model_name, "ModelArn": model.arn, "CreationTime": model.creation_time}
+                for model in models[start : start + size]
+            ]
+        }
+        if len(models) > start + size:
+            page["NextToken"] = str(start + size)
+        return page
 
     def create_endpoint_config(self, backend: SageMakerModelBackend, parameters: Parameters) -> dict[str, Any]:
         """CreateEndpointConfig: names are unique, variants have distinct names and models that exist."""
@@ -189,6 +211,11 @@ class Actions:
             arn = arn_formatter("endpoint-config", config_name, backend.account_id, backend.region_name)
             raise AWSValidationException(f'Could not find endpoint configuration "{arn}".')
         return plan_deployment(backend, config, self._images)
+
+
+def _naive(moment: datetime | None) -> datetime | None:
+    """A time as moto keeps it: in UTC, without saying so."""
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment is not None and moment.tzinfo else moment
 
 
 def _find(backend: SageMakerModelBackend, name: str) -> HostedEndpoint:
