@@ -214,6 +214,57 @@ def looks(
     show_looks(service, project, limit)
 
 
+@app.command()
+def drift(service: Service, as_json: AsJson = False, project: Project = None) -> None:
+    """Print the monitor's latest verdicts on a service. Exit code 1 when it has drifted."""
+    from slipway.cli.drift_service import show_drift
+
+    raise typer.Exit(show_drift(service, project, as_json))
+
+
+@app.command("simulate-drift")
+def simulate_drift(
+    service: Service,
+    feature: Annotated[str, typer.Option(help="The feature that shall drift.")],
+    shift: Annotated[
+        float, typer.Option(help="Standard deviations; of a text feature the share of rows that gets a new value.")
+    ] = 1.0,
+    rows: Annotated[int, typer.Option(min=1, max=1_000_000, help="Rows to send.")] = 2000,
+    project: Project = None,
+) -> None:
+    """Send real requests with a shifted feature to the production endpoint."""
+    from slipway.cli.drift_service import simulate_drift
+
+    simulate_drift(service, feature, shift, rows, project)
+
+
+@app.command()
+def profile(
+    files: Annotated[list[Path], typer.Argument(help="Parquet or CSV files of one table.", exists=True)],
+    baseline: Annotated[
+        Path | None, typer.Option(help="A baseline.json whose bins are used.", exists=True, show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the profile of files: rows, and each column's moments and missing values."""
+    from slipway.cli.drift import profile_files
+
+    profile_files(files, baseline, as_json)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="Parquet, CSV, or a baseline.json.", exists=True)],
+    after: Annotated[Path, typer.Argument(help="Parquet or CSV.", exists=True)],
+    tolerance: Annotated[float, typer.Option(min=0, max=1, help="Distance that does not matter.")] = 0.1,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two tables column by column. Exit code 1 when something drifted."""
+    from slipway.cli.drift import compare_files
+
+    raise typer.Exit(compare_files(before, after, tolerance, as_json))
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,

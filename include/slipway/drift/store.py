@@ -1,6 +1,7 @@
 """The monitor's documents in the artifact bucket: baselines, profiles, runs, state, history, reports.
 
 ==============================================  =====================================================
+``baselines/<service>/statistics.json``         a baseline brought along from Model Monitor (``constraints.json`` too)
 ``baselines/<service>/<release>.json``          what the release is compared with; written once
 ``profiles/<endpoint>/<bins>/…/<name>.slpf``    profile of one capture object; written once
 ``….rejected.json``                             the first of its calls that could not be read
@@ -8,6 +9,7 @@
 ``drift/<service>/runs/<until>.json``           what one run found
 ``drift/<service>/history/<until>.parquet``     the same as rows, for Athena and the heat map
 ``drift/<service>/reports/…``                   pages for people
+``drift/<service>/model_monitor/…``             the latest run in Model Monitor's files
 ==============================================  =====================================================
 """
 
@@ -19,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -27,6 +29,7 @@ from slipway.aws_errors import aws_call
 from slipway.documents import DocumentStore, parse_document
 from slipway.drift.capture.profiling import profile_captures
 from slipway.drift.encoding import from_bytes, to_bytes
+from slipway.drift.model_monitor import read_statistics
 from slipway.drift.objects import CaptureObject, capture_prefix, list_objects, profile_prefix
 from slipway.drift.profile import Profile
 from slipway.drift.profiling import empty_profile
@@ -61,6 +64,8 @@ class DriftStore:
     def reference(self, release_id: str, model: str, version: int) -> Reference | None:
         """Return the baseline of a release: the kept one, else the one logged with the model, which is then kept.
 
+        Else one brought along from Model Monitor as ``baselines/<service>/statistics.json``.
+
         Args:
             release_id: The release.
             model: MLflow registered model.
@@ -70,11 +75,27 @@ class DriftStore:
         if kept is not None:
             return read_reference(kept.body)
         logged = self._documents.read(f"models/{model}/v{version}/{ARTIFACT}")
-        if logged is None:
+        brought = None if logged else self._documents.read(f"baselines/{self.service}/statistics.json")
+        if logged is not None:
+            reference = read_reference(logged.body)
+        elif brought is not None:
+            uri = self._documents.uri(f"baselines/{self.service}/statistics.json")
+            reference = read_statistics(parse_document(brought.body, uri))
+        else:
             return None
-        reference = read_reference(logged.body)
         self.keep_reference(release_id, reference)
         return reference
+
+    def kept_reference(self, release_id: str) -> Reference | None:
+        """Return the baseline that a release was compared with before, or None."""
+        kept = self._documents.read(self._baseline_key(release_id))
+        return read_reference(kept.body) if kept else None
+
+    def constraints(self) -> dict[str, Any] | None:
+        """Return the ``constraints.json`` brought along from Model Monitor, or None."""
+        key = f"baselines/{self.service}/constraints.json"
+        found = self._documents.read(key)
+        return parse_document(found.body, self._documents.uri(key)) if found else None
 
     def keep_reference(self, release_id: str, reference: Reference) -> None:
         """Keep the baseline of a release; the first one stands."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway.aws_errors import aws_call
+from slipway.drift.model_monitor import (
+    find_violations,
+    read_constraints,
+    write_constraints,
+    write_statistics,
+    write_violations,
+)
 from slipway.drift.publication.cloudwatch import (
     MODEL_MONITOR_NAMESPACE,
     NAMESPACE,
@@ -23,6 +31,9 @@ from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from slipway.drift.profile import Profile
+    from slipway.drift.reference import Reference
 
 _HISTORY_RUNS = 200
 _SUBJECT_CHARACTERS = 100
@@ -70,11 +81,25 @@ class DriftPublishOperator(DriftOperator):
             return ""
         reference = self.reference_of(self.window)
         window = self.store.window(reference, self.window["variants"], report.since, report.until)
+        self._model_monitor(report, reference, window)
         page = make_page(report, reference, window, list(self.store.runs(_HISTORY_RUNS))).encode()
         key = self.store.put_page("reports/latest.html", page)
         if report.status is Status.DRIFTED:
             key = self.store.put_page(f"reports/{stamp(report.until)}.html", page)
         return self.store.uri(key)
+
+    def _model_monitor(self, report: RunReport, reference: Reference, window: Profile) -> None:
+        """The files of Model Monitor, for tools that read them."""
+        constraints = self.store.constraints() or write_constraints(reference, self.spec.monitor.tolerance)
+        files = {
+            "statistics.json": write_statistics(reference, window),
+            "constraints.json": constraints,
+            "constraint_violations.json": write_violations(
+                find_violations(read_constraints(constraints), report, window)
+            ),
+        }
+        for name, document in files.items():
+            self.store.keep(f"model_monitor/{name}", json.dumps(document, indent=1).encode())
 
     def _metrics(self, report: RunReport) -> None:
         cloudwatch = self.hook.client("cloudwatch")

@@ -179,6 +179,8 @@ def test_a_shift_is_named_told_once_published_and_wakes_the_retraining(world: Wo
     assert "<link" not in page
     assert world.metric("Slipway/Drift", "Drifted")
     assert world.metric("/aws/sagemaker/Endpoints/data-metric", "feature_baseline_drift_x")
+    violations = json.loads(world.read("drift/flights/model_monitor/constraint_violations.json"))["violations"]
+    assert ("x", "baseline_drift_check") in {(v["feature_name"], v["constraint_check_type"]) for v in violations}
     assert "x" in world.react(found.run_key)["columns"]
     assert "x" in world.react(found.run_key)["columns"], "a second try of the task emits again"
 
@@ -188,7 +190,7 @@ def test_a_shift_is_named_told_once_published_and_wakes_the_retraining(world: Wo
     assert world.told() == [], "told on change of state only"
     with pytest.raises(AirflowSkipException, match="cooldown_hours"):
         world.react(later.run_key)
-    actions = [found.entry.action for found in Ledger(world.s3, BUCKET).read("flights")]
+    actions = [found.action for found in Ledger(world.s3, BUCKET).read("flights")]
     assert actions.count("drift_status") == 1
     assert actions.count("retrain_asked") == 1
 

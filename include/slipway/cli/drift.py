@@ -1,0 +1,142 @@
+"""Drift on the command line: of a service, of any files, and made on purpose."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from slipway.drift.encoding import to_json
+from slipway.drift.judge import DriftPolicy, DriftVerdict, judge
+from slipway.drift.learning import learn_reference, schema_of_table
+from slipway.drift.measures import measures_of
+from slipway.drift.profiling import empty_profile, profile_batch
+from slipway.drift.reference import Reference, read_reference
+from slipway.drift.schema import ModelSchema
+from slipway.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH_ROWS = 65_536
+
+
+def profile_files(files: Sequence[Path], baseline: Path | None, as_json: bool) -> None:
+    """Print the profile of files, over their own bins or a baseline's.
+
+    Args:
+        files: Parquet or CSV files of one table.
+        baseline: A ``baseline.json`` whose bins are used; None learns them from the files.
+        as_json: Print the whole profile as JSON instead of a table.
+    """
+    reference = read_reference(baseline.read_bytes()) if baseline else reference_of_files(files)
+    profile = empty_profile(reference.bins)
+    for batch in read_batches(files):
+        profile = profile.merge(profile_batch(batch, reference.bins))
+    if as_json:
+        typer.echo(json.dumps(to_json(profile)))
+        return
+    typer.echo(f"{profile.rows:,} rows, {len(profile.columns)} columns")
+    for name, values in measures_of(reference.baseline, profile).items():
+        shown = ("count", "mean", "standard_deviation", "minimum", "maximum", "missing_rate", "mismatch_rate")
+        parts = [f"{each.replace('_', ' ')} {values[each]:.6g}" for each in shown if each in values]
+        typer.echo(f"  {name}: {', '.join(parts)}")
+
+
+def compare_files(before: Path, after: Path, tolerance: float, as_json: bool) -> int:
+    """Compare two tables and print a verdict for each column.
+
+    Args:
+        before: Parquet or CSV; or a ``baseline.json``.
+        after: Parquet or CSV.
+        tolerance: Distance that does not matter, 0 to 1.
+        as_json: Print JSON.
+
+    Returns:
+        Exit code: 0, or 1 when something drifted.
+    """
+    reference = read_reference(before.read_bytes()) if before.suffix == ".json" else reference_of_files([before])
+    window = empty_profile(reference.bins)
+    for batch in read_batches([after]):
+        window = window.merge(profile_batch(batch, reference.bins))
+    # One comparison: one false alarm in a hundred.
+    found = judge(reference.baseline, window, DriftPolicy(tolerance=tolerance, runs_per_year=100))
+    rows = [
+        {"column": each.column, "statistic": each.statistic, "value": each.value, "lower_bound": each.lower_bound}
+        | {"p": each.p_adjusted, "rows_needed": each.rows_needed, "verdict": each.verdict.value}
+        for each in found.findings
+    ]
+    if as_json:
+        typer.echo(json.dumps({"verdict": found.verdict.value, "rows": found.rows, "findings": rows}))
+    else:
+        typer.echo(f"{found.verdict.value}: {found.rows:,} rows against {reference.baseline.profile.rows:,}")
+        for row in sorted(rows, key=lambda row: (row["verdict"] != "DRIFTED", -float(str(row["value"])))):
+            typer.echo(f"  {row['verdict']:<13}{row['column']:<24}{row['statistic']:<20}{row['value']:.4f}")
+    return int(found.verdict is DriftVerdict.DRIFTED)
+
+
+def reference_of_files(files: Sequence[Path]) -> Reference:
+    """Learn a baseline from files, in the order of their rows."""
+    schema = _schema(files)
+    return learn_reference(lambda: read_batches(files), schema, {"source": "files"})
+
+
+def read_batches(files: Iterable[Path]) -> Iterator[pa.RecordBatch]:
+    """Read Parquet and CSV files as batches, one at a time.
+
+    Raises:
+        InvalidInputError: A file is missing, or neither of the two.
+    """
+    for file in files:
+        try:
+            yield from _open(file)
+        except (OSError, ValueError) as error:  # Arrow's own errors are ValueErrors
+            raise InvalidInputError(f"{file}: {str(error).splitlines()[0]}") from None
+
+
+def shift_rows(rows: list[dict[str, Any]], feature: str, shift: float) -> list[dict[str, Any]]:
+    """Move a numeric feature by ``shift`` standard deviations of the rows; of a text feature, replace that share.
+
+    Args:
+        rows: Rows by column.
+        feature: The column.
+        shift: Standard deviations, or for text the share of rows (0 to 1) that gets a value never seen.
+
+    Raises:
+        InvalidInputError: The rows have no such column.
+    """
+    if any(feature not in row for row in rows):
+        raise InvalidInputError(f"There is no feature {feature!r}; there are: {', '.join(rows[0])}.")
+    numbers = [row[feature] for row in rows if isinstance(row[feature], int | float)]
+    if len(numbers) < len(rows) / 2:
+        every = max(1, round(1 / max(shift, 1e-9)))
+        return [{**row, feature: "simulated"} if index % every == 0 else row for index, row in enumerate(rows)]
+    mean = math.fsum(numbers) / len(numbers)
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in numbers) / len(numbers)) or abs(mean) or 1.0
+    return [
+        {**row, feature: row[feature] + shift * spread} if isinstance(row[feature], int | float) else row
+        for row in rows
+    ]
+
+
+def _schema(files: Sequence[Path]) -> ModelSchema:
+    first = next(read_batches(files), None)
+    if first is None:
+        raise InvalidInputError(f"{', '.join(map(str, files))}: no rows.")
+    return schema_of_table(first.schema)
+
+
+def _open(file: Path) -> Iterator[pa.RecordBatch]:
+    if file.suffix.lower() == ".csv":
+        import pyarrow.csv
+
+        yield from pyarrow.csv.open_csv(file)
+        return
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as source:
+        yield from source.iter_batches(batch_size=_BATCH_ROWS)

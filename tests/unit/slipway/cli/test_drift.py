@@ -1,0 +1,72 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from slipway.cli.app import app
+from slipway.cli.drift import shift_rows
+from slipway.drift.training import make_reference
+from slipway.errors import InvalidInputError
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def frame(rows: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {"x": rng.normal(shift, 1, rows), "c": rng.choice(["a", "b"], rows), "n": rng.integers(0, 9, rows)}
+    )
+
+
+@pytest.fixture
+def tables(tmp_path):
+    frame(5000, 0).to_parquet(tmp_path / "before.parquet")
+    frame(3000, 1).to_csv(tmp_path / "calm.csv", index=False)
+    frame(3000, 2, shift=1.0).to_parquet(tmp_path / "moved.parquet")
+    return tmp_path
+
+
+def test_comparing_files_names_what_moved_by_exit_code_and_text(tables):
+    calm = run("compare", tables / "before.parquet", tables / "calm.csv")
+    assert calm.exit_code == 0
+    assert calm.stdout.startswith("STABLE: 3,000 rows against 5,000")
+    moved = run("compare", tables / "before.parquet", tables / "moved.parquet", "--json")
+    assert moved.exit_code == 1
+    document = json.loads(moved.stdout)
+    assert {row["column"] for row in document["findings"] if row["verdict"] == "DRIFTED"} == {"x"}
+
+
+def test_a_logged_baseline_can_stand_for_the_first_file(tables):
+    (tables / "baseline.json").write_bytes(make_reference(frame(5000, 0)).to_bytes())
+    assert run("compare", tables / "baseline.json", tables / "moved.parquet").exit_code == 1
+    assert run("profile", tables / "calm.csv", "--baseline", tables / "baseline.json").exit_code == 0
+
+
+def test_a_profile_is_printed_as_text_and_as_json(tables):
+    text = run("profile", tables / "before.parquet").stdout
+    assert text.startswith("5,000 rows, 3 columns")
+    assert "x: count 5000, mean" in text
+    document = json.loads(run("profile", tables / "before.parquet", "--json").stdout)
+    assert document["rows"] == 5000
+    assert sum(document["columns"]["c"]["counts"]) == 5000
+
+
+def test_what_is_no_table_is_said_in_one_line(tmp_path):
+    (tmp_path / "x.parquet").write_text("hello")
+    found = run("profile", tmp_path / "x.parquet")
+    assert found.exit_code == 2
+    assert "x.parquet" in found.stderr
+
+
+def test_a_number_moves_by_standard_deviations_and_a_text_by_share():
+    rows = [{"x": float(value), "c": "a"} for value in range(100)]
+    moved = shift_rows(rows, "x", 2.0)
+    spread = np.std(np.arange(100.0))
+    assert [row["x"] for row in moved] == pytest.approx(list(np.arange(100.0) + 2 * spread))
+    assert sum(row["c"] == "simulated" for row in shift_rows(rows, "c", 0.25)) == 25
+    with pytest.raises(InvalidInputError, match="no feature 'y'"):
+        shift_rows(rows, "y", 1.0)
