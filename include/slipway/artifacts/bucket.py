@@ -48,7 +48,12 @@ class Bucket:
 
     def __init__(self, session: boto3.Session, location: S3Location, endpoint_url: str | None, workers: int) -> None:
         self.location = location
-        config = Config(max_pool_connections=workers + 2, retries={"mode": "standard", "max_attempts": _ATTEMPTS})
+        config = Config(
+            max_pool_connections=workers + 2,
+            retries={"mode": "standard", "max_attempts": _ATTEMPTS},
+            request_checksum_calculation="when_required",  # what we send carries its MD5
+            response_checksum_validation="when_required",  # what we fetch is compared with its ETag
+        )
         with aws_call(f"use {location}", unavailable=StorageUnavailableError):
             self.client: S3Client = session.client("s3", endpoint_url=endpoint_url, config=config)
         self._store = _open_store(session, self.client, location.bucket)

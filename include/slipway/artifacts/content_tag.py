@@ -62,6 +62,47 @@ def file_has_tag(path: Path, size: int, tag: str) -> bool:
         )
 
 
+class RollingTag:
+    """The tag of a file that is still growing, brought forward as far as its content is there.
+
+    Args:
+        size: bytes that the file will have.
+        tag: the tag that it should get, which says how its parts are likely split.
+    """
+
+    def __init__(self, size: int, tag: str) -> None:
+        parts = part_count(tag)
+        self._part = next(iter(likely_part_sizes(size, parts)), size) if parts else size
+        self._in_parts = parts is not None
+        self._digests: list[bytes] = []
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self.position = 0
+
+    def advance(self, descriptor: int, end: int) -> None:
+        """Read on up to ``end``."""
+        while self.position < end:
+            to_boundary = self._part - self.position % self._part
+            block = os.pread(descriptor, min(_BLOCK, end - self.position, to_boundary), self.position)
+            if not block:
+                return
+            self._digest.update(block)
+            self.position += len(block)
+            if len(block) == to_boundary and self._in_parts:
+                self._close_part()
+
+    def tag(self) -> str:
+        """The tag of what was read; only to be asked at the end."""
+        if not self._in_parts:
+            return self._digest.hexdigest()
+        if self.position % self._part:
+            self._close_part()
+        return combine(self._digests)
+
+    def _close_part(self) -> None:
+        self._digests.append(self._digest.digest())
+        self._digest = hashlib.md5(usedforsecurity=False)
+
+
 def likely_part_sizes(size: int, parts: int) -> list[int]:
     """Part sizes that split ``size`` bytes into that many parts, the usual ones first."""
     even = -(-size // parts)

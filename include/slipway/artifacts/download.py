@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway.artifacts.bucket import ORIGIN, Bucket, is_encrypted
-from slipway.artifacts.content_tag import MEBIBYTE, file_has_tag, range_digest, ranges
+from slipway.artifacts.content_tag import MEBIBYTE, RollingTag, file_has_tag, range_digest, ranges
 from slipway.artifacts.local_folder import LocalFolder
 from slipway.artifacts.sync_plan import Entry
 from slipway.artifacts.work import Work, patiently
@@ -46,6 +46,9 @@ class Download:
         self._report = report
         self._lock = threading.Lock()
         self._left = 0
+        self._ready: set[int] = set()  # starts of the pieces that are there
+        self._rolling = RollingTag(entry.size, entry.tag or "")
+        self._rolls = threading.Lock()
         self._trusts_earlier_runs = True
         self._part = self._done = Path()
 
@@ -82,27 +85,44 @@ class Download:
                 file.truncate(self._entry.size)
             self._done.write_text(header + "\n")
             noted = []
-        present = {int(line) for line in noted[1:] if line.isdigit()}
+        self._ready = {int(line) for line in noted[1:] if line.isdigit()}
+        self._rolling = RollingTag(self._entry.size, self._entry.tag or "")
         spans = ranges(self._entry.size, _PIECE)
-        self._report(sum(length for start, length in spans if start in present), 0)
-        return [span for span in spans if span[0] not in present]
+        self._report(sum(length for start, length in spans if start in self._ready), 0)
+        return [span for span in spans if span[0] not in self._ready]
 
     def _piece(self, start: int, length: int) -> Iterable[Work] | None:
         descriptor = os.open(self._part, os.O_RDWR | os.O_NOFOLLOW)
         try:
             patiently(lambda: self._fetch(descriptor, start, length))
+            self._report(length, 0)
+            with self._lock:
+                with self._done.open("a") as notes:
+                    notes.write(f"{start}\n")
+                self._ready.add(start)
+                self._left -= 1
+                last = self._left == 0
+            if self._rolls.acquire(blocking=last):  # whoever finds it free brings the checksum forward
+                self._roll(descriptor)
+                self._rolls.release()
         finally:
             os.close(descriptor)
-        self._report(length, 0)
-        with self._lock:
-            with self._done.open("a") as notes:
-                notes.write(f"{start}\n")
-            self._left -= 1
-            return [self._finish] if self._left == 0 else None
+        return [self._finish] if last else None
+
+    def _roll(self, descriptor: int) -> None:
+        while self._rolling.position in self._ready:
+            before = self._rolling.position
+            self._rolling.advance(descriptor, min(before + _PIECE, self._entry.size))
+            if self._rolling.position == before:
+                return
 
     def _finish(self) -> Iterable[Work] | None:
+        size, tag = self._entry.size, self._entry.tag or ""
+        with self._part.open("rb") as file:
+            self._roll(file.fileno())
+        whole = self._rolling.position == size
         try:
-            self._place(checked=file_has_tag(self._part, self._entry.size, self._entry.tag or ""))
+            self._place(checked=(whole and self._rolling.tag() == tag) or file_has_tag(self._part, size, tag))
         except StorageUnavailableError:
             if not self._trusts_earlier_runs:
                 raise
@@ -133,7 +153,7 @@ class Download:
         return encrypted or "-" in (self._entry.tag or "-")
 
     def _fetch(self, descriptor: int, start: int, length: int) -> None:
-        if self._bucket.fast(lambda store: self._fetch_fast(store, descriptor, start, length)):
+        if length == self._entry.size and self._bucket.fast(lambda store: self._fetch_fast(store, descriptor)):
             return
         span = {} if length == self._entry.size else {"Range": f"bytes={start}-{start + length - 1}"}
         with self._bucket.call(f"read {self._bucket.location}{self._entry.path}"):
@@ -146,13 +166,11 @@ class Download:
             for block in answer["Body"].iter_chunks(_BLOCK):
                 start += self._write(descriptor, block, start)
 
-    def _fetch_fast(self, store: S3Store, descriptor: int, start: int, length: int) -> bool:
+    def _fetch_fast(self, store: S3Store, descriptor: int) -> bool:
         import obstore
 
-        options: dict[str, object] = {"if_match": f'"{self._entry.tag}"'}
-        if length != self._entry.size:
-            options["range"] = (start, start + length)
-        result = obstore.get(store, self._bucket.key(self._entry.path), options=options)  # type: ignore[arg-type]
+        start = 0
+        result = obstore.get(store, self._bucket.key(self._entry.path), options={"if_match": f'"{self._entry.tag}"'})
         for block in result.stream(min_chunk_size=_BLOCK):
             start += self._write(descriptor, block, start)
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -68,13 +69,14 @@ class Upload:
 
     def _send_whole(self) -> None:
         data = self._read(0, self._entry.size)
-        tag = content_digest(data).hex()
+        digest = content_digest(data)
+        tag = digest.hex()
         origin = {ORIGIN: tag} if self._bucket.hides_tags else {}
         given = self._bucket.fast(lambda store: self._put_fast(store, data, origin))
         if given is None:
             with self._bucket.call(f"write {self._uri}"):
                 answer = self._bucket.client.put_object(
-                    Bucket=self._bucket.name, Key=self._key, Body=data, Metadata=origin
+                    Bucket=self._bucket.name, Key=self._key, Body=data, Metadata=origin, ContentMD5=_header(digest)
                 )
             given = answer["ETag"]
         self._check(clean_tag(given), tag, has_origin=bool(origin))
@@ -109,16 +111,21 @@ class Upload:
         data = self._read(start, length)
         digest = content_digest(data)
         if self._sent.get(number) != digest.hex():
-            patiently(lambda: self._send_part(number, data))
+            patiently(lambda: self._send_part(number, data, digest))
         self._report(length, 0)
         with self._lock:
             self._digests[number] = digest
             return [self._complete] if len(self._digests) == self._parts else None
 
-    def _send_part(self, number: int, data: bytes) -> None:
+    def _send_part(self, number: int, data: bytes, digest: bytes) -> None:
         with self._bucket.call(f"write {self._uri}"):
             answer = self._bucket.client.upload_part(
-                Bucket=self._bucket.name, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=data
+                Bucket=self._bucket.name,
+                Key=self._key,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                Body=data,
+                ContentMD5=_header(digest),
             )
         self._sent[number] = clean_tag(answer["ETag"])
 
@@ -170,3 +177,8 @@ class Upload:
                     )
                 data += more
         return data
+
+
+def _header(digest: bytes) -> str:
+    """A Content-MD5 header: S3 refuses a body that does not have it."""
+    return base64.b64encode(digest).decode()

@@ -1,0 +1,35 @@
+"""A waiting process that syncs on demand: lines of source, destination, endpoint in; CPU seconds and MiB out."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import boto3
+
+from slipway.artifacts.transfer import sync
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    session = boto3.Session()
+    for line in sys.stdin:
+        source, destination, endpoint = line.rstrip("\n").split("\t")
+        began = time.process_time()
+        sync(source, destination, session=session, endpoint_url=endpoint)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        sys.stdout.write(f"{time.process_time() - began} {memory}\n")
+        sys.stdout.flush()
+
+
+def once(source: str, destination: str, endpoint: str) -> None:
+    """One sync in this process, as a command line tool would do it."""
+    sync(source, destination, session=boto3.Session(), endpoint_url=endpoint)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        once(*sys.argv[1:])
+    else:
+        main()
