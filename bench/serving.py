@@ -4,8 +4,8 @@
 
 All servers of a model are up at once and take turns under load, so that what else the machine does meets them alike;
 each has its own environment under ``var/bench/env`` with the same scikit-learn, the same number of workers and one
-thread for linear algebra. Before the clock starts, each has to give the same predictions. CPU time is the server's whole
-process tree over the requests it answered, memory its proportional set size after the load. Load comes from wrk.
+thread for linear algebra. Before the clock starts, each has to give the same predictions. CPU time is the server's
+whole process tree over the requests it answered, memory its proportional set size after the load. Load comes from wrk.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "slipway": (*SCIKIT, f"mlflow-skinny=={MLFLOW}", str(ROOT / "containers" / "serving")),
     "mlflow": (*SCIKIT, f"mlflow=={MLFLOW}", "gunicorn", "uvicorn-worker", PYSPARK),
     "mlserver": (*SCIKIT, f"mlflow=={MLFLOW}", "mlserver", "mlserver-mlflow"),
-    "bentoml": (*SCIKIT, f"mlflow-skinny=={MLFLOW}", "bentoml"),
+    "bentoml": (*SCIKIT, "cloudpickle", "bentoml>=1.4"),
 }
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 

@@ -157,13 +157,13 @@ class MLServer(ModelServer):
 
 
 BENTO = """
-import bentoml, mlflow.sklearn, numpy as np
+import bentoml, cloudpickle, numpy as np
 
 
 @bentoml.service(workers={workers}, metrics={{"enabled": False}}, logging={{"access": {{"enabled": False}}}})
 class Model:
     def __init__(self):
-        self.model = mlflow.sklearn.load_model({model!r})
+        self.model = cloudpickle.load(open({model!r} + "/model.pkl", "rb"))
 
     @bentoml.api(route="/invocations")
     def predict(self, rows: np.ndarray) -> np.ndarray:
