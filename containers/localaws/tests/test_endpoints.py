@@ -139,6 +139,17 @@ def test_an_update_moves_all_variants_to_a_new_fleet(
     assert ask(name, TargetVariant="a")["pid"] != before["a"]
 
 
+def test_an_update_needs_the_old_config(sagemaker: Any, hosted: Any, config_of: Any, name: str) -> None:
+    """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteEndpointConfig.html"""
+    hosted({"main": (1.0, {})})
+    config_of(f"{name}-2", {"main": (1.0, {})})
+    sagemaker.delete_endpoint_config(EndpointConfigName=f"{name}-1")
+    refused(
+        sagemaker.update_endpoint, "Could not find endpoint configuration", f"{name}-1",
+        EndpointName=name, EndpointConfigName=f"{name}-2",
+    )  # fmt: skip
+
+
 def test_properties_are_retained_when_asked(sagemaker: Any, hosted: Any, config_of: Any, name: str) -> None:
     hosted({"main": (1.0, {})})
     wanted = [{"VariantName": "main", "DesiredWeight": 7.0, "DesiredInstanceCount": 3}]

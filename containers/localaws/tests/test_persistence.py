@@ -121,6 +121,18 @@ def test_endpoints_are_hosted_again_and_failed_ones_stay_failed(own_stand_in: St
     assert sagemaker.describe_model(ModelName="good-a")["ExecutionRoleArn"] == ROLE
 
 
+def test_a_state_that_cannot_be_read_is_set_aside(own_stand_in: StandIn) -> None:
+    own_stand_in.start()
+    own_stand_in.client("sns").create_topic(Name="topic")
+    own_stand_in.client("s3").create_bucket(Bucket="kept")
+    own_stand_in.stop()
+    (own_stand_in.state / "backends" / "sns.pickle").write_bytes(b"not a pickle")
+    own_stand_in.start()
+    assert own_stand_in.client("sns").list_topics()["Topics"] == []
+    assert [each["Name"] for each in own_stand_in.client("s3").list_buckets()["Buckets"]] == ["kept"]
+    assert (own_stand_in.state / "backends" / "sns.unreadable").read_bytes() == b"not a pickle"
+
+
 def test_bodies_that_nobody_refers_to_are_swept(tmp_path: Any) -> None:
     import os
 

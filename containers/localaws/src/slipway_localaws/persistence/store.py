@@ -51,7 +51,12 @@ class Store:
         loaded = []
         for path in sorted(self._folder.glob("*.pickle")):
             service = path.stem
-            content = load(path.read_bytes())
+            try:
+                content = load(path.read_bytes())
+            except Exception:
+                log.exception("the state of %s cannot be read: it is set aside and the service starts empty", service)
+                path.replace(path.with_suffix(".unreadable"))
+                continue
             backends = get_backend(service)  # type: ignore[arg-type]
             for account, regions in content["backends"].items():
                 for region, state in regions.items():

@@ -139,6 +139,8 @@ class Actions:
         """UpdateEndpoint: a new fleet for all variants; the old one serves until the new one is healthy."""
         endpoint = _in_service(backend, parameters["EndpointName"])
         plan = self._plan(backend, parameters["EndpointConfigName"])
+        # An update needs the old config as well: https://github.com/hashicorp/terraform-provider-aws/issues/40048
+        self._config(backend, endpoint.endpoint_config_name)
         if plan.config_name == endpoint.endpoint_config_name:
             raise AWSValidationException(
                 f'Cannot update endpoint "{endpoint.arn}" with the endpoint configuration "{plan.config_name}" that it '
@@ -206,11 +208,15 @@ class Actions:
             raise AWSValidationException(str(error)) from None
 
     def _plan(self, backend: SageMakerModelBackend, config_name: str) -> DeploymentPlan:
+        return plan_deployment(backend, self._config(backend, config_name), self._images)
+
+    @staticmethod
+    def _config(backend: SageMakerModelBackend, config_name: str) -> StoredEndpointConfig:
         config = backend.endpoint_configs.get(config_name)
         if not isinstance(config, StoredEndpointConfig):
             arn = arn_formatter("endpoint-config", config_name, backend.account_id, backend.region_name)
             raise AWSValidationException(f'Could not find endpoint configuration "{arn}".')
-        return plan_deployment(backend, config, self._images)
+        return config
 
 
 def _naive(moment: datetime | None) -> datetime | None:
