@@ -72,11 +72,13 @@ class _Suite:
 
     def __init__(self, document: dict[str, Any]) -> None:
         import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
 
         tell("starting Great Expectations")
         known = {key: value for key, value in document.items() if key in {"name", "expectations", "meta"}}
         try:
             self._context = gx.get_context(mode="ephemeral")
+            self._context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
             self._suite = self._context.suites.add(gx.ExpectationSuite(**known))
         except Exception as error:
             raise TrainingError(f"the expectation suite is not valid: {type(error).__name__}: {error}") from error

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from estimator_cases import cases, make_data, outputs
+
 from slipway_trainer.spark.session import start_session
 
 

@@ -98,6 +98,7 @@ def _difference(left, right) -> float:
 
 def test_a_model_of_another_library_is_refused_by_name():
     from pyspark.ml import Model
+
     from slipway_trainer.spark.unfit import UnfitError, unfit
 
     class TheirModel(Model):

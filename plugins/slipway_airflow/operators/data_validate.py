@@ -1,0 +1,97 @@
+"""Are the new rows fit to be trained on?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from slipway.training.job import make_job
+from slipway.training.overrides import RetrainOverrides
+from slipway.training.store import from_record, to_record
+from slipway_airflow.operators.retrain_task import RetrainTaskOperator
+from slipway_airflow.sensors.s3_new_data import BATCH
+from slipway_airflow.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from slipway.training.watermark import S3Object
+
+VALIDATION = "validation.json"
+
+
+class DataValidateOperator(RetrainTaskOperator):
+    """Validate each new object of the run's batch; set aside the bad ones with their reasons.
+
+    Great Expectations runs in the trainer's process with the suite ``expectations/<service>.json``; without one only
+    the structure is checked. A bad object is copied to the quarantine, the watermark passes it, and it is never trained
+    on; a repaired one, overwritten under the same key, is new again. When a run that waited for data is left with none,
+    or with fewer rows than ``min_rows``, the rest of the run is skipped.
+
+    :param mlflow_conn_id: The Airflow connection of MLflow. (templated, default: mlflow_default)
+    :param spec: The service.
+    :param platform: The installation.
+    :return: ``passed``, ``quarantined`` (numbers of objects), ``rows``, ``docs`` (addresses of the Data Docs).
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Validate and quarantine."""
+        run_id = context["ti"].run_id
+        batch = self.store.read(run_id, BATCH) or {"new": [], "known": []}
+        new = [from_record(record) for record in batch["new"]]
+        if not new:
+            self.log.info("No new objects: nothing to validate.")
+            return {"passed": 0, "quarantined": 0, "rows": 0, "docs": []}
+        found = self.store.read(run_id, VALIDATION) or self._validate(run_id, new)
+        bad = [each for each, entry in zip(new, found["objects"], strict=True) if not entry["passed"]]
+        self._set_aside(context, bad, found)
+        passed = len(new) - len(bad)
+        if bad and not passed:
+            raise AirflowSkipException(f"All {len(bad)} new objects are in quarantine; the champion stays.")
+        if found["rows"] < self.retrain.data.min_rows:
+            raise AirflowSkipException(
+                f"{found['rows']} new rows; retrain.data.min_rows is {self.retrain.data.min_rows}."
+            )
+        docs = [entry["docs"] for entry in found["objects"] if entry["docs"]]
+        return {"passed": passed, "quarantined": len(bad), "rows": found["rows"], "docs": docs[:20]}
+
+    def _validate(self, run_id: str, new: list[S3Object]) -> dict[str, Any]:
+        job = make_job(
+            self.spec,
+            self.retrain,
+            run_id=run_id,
+            objects=new,
+            champion=None,
+            overrides=RetrainOverrides(),
+            suite=self.suite(),
+            **self.job_places(),
+        )
+        result = self.run_trainer("validate", job)
+        entries = []
+        for number, (each, entry) in enumerate(zip(new, result["objects"], strict=True)):
+            docs = ""
+            if entry["page"]:
+                docs = self.store.write_body(run_id, f"data-docs/{number}.html", entry["page"].encode(), "text/html")
+            kept = {"rows": entry["rows"], "passed": entry["passed"], "problems": entry["problems"], "docs": docs}
+            entries.append({**to_record(each), **kept})
+        document = {"objects": entries, "rows": result["rows"]}
+        self.store.write(run_id, VALIDATION, document)
+        return document
+
+    def _set_aside(self, context: Context, bad: list[S3Object], found: dict[str, Any]) -> None:
+        problems = {entry["key"]: entry["problems"] for entry in found["objects"]}
+        source = self.data_uri.removeprefix("s3://").partition("/")[0]
+        for each in bad:
+            where = self.store.quarantine(source, each, problems[each.key])
+            self.log.warning("%s is quarantined as %s: %s", each.key, where, "; ".join(problems[each.key]))
+            self.bucket.note(
+                self.spec.name,
+                TaskRun.of(context),
+                "data_quarantined",
+                each.key,
+                reasons=problems[each.key],
+                copy=where,
+            )
+        if bad:
+            self.store.advance(lambda watermark: watermark.advanced(quarantined=bad))

@@ -1,0 +1,113 @@
+"""The batch of a run against a real S3 protocol: what is new, what is known, what is set aside, what stays."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+
+from slipway.spec import ServiceSpec
+from slipway.training.store import RetrainStore
+from slipway_airflow.operators.data_validate import DataValidateOperator
+from slipway_airflow.sensors.s3_new_data import S3NewDataSensor
+from slipway_airflow.triggers.s3_new_data import S3NewDataTrigger
+
+BUCKET = "slipway-123456789012-eu-central-1"
+
+
+@pytest.fixture
+def retrained(spec) -> ServiceSpec:
+    data = {"s3": "s3://lake/flights/", "settle_seconds": 0}
+    section = {"data": data, "engine": "python", "target": "late", "time_column": "at"}
+    return ServiceSpec.model_validate({**spec.model_dump(exclude_defaults=True), "retrain": section})
+
+
+@pytest.fixture
+def s3(aws):
+    client = aws("s3")
+    client.create_bucket(Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    return client
+
+
+@pytest.fixture
+def look(retrained, platform, context):
+    def run(run_id: str, **params: Any) -> dict[str, Any]:
+        sensor = S3NewDataSensor(task_id="await_data", spec=retrained, platform=platform)
+        return sensor.execute(context("await_data", run_id=run_id, **params))
+
+    return run
+
+
+@pytest.fixture
+def bare_project(tmp_path, monkeypatch):
+    """A project without expectations, and an MLflow that nobody asks."""
+    monkeypatch.setenv("SLIPWAY_PROJECT", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", '{"conn_type": "http", "host": "127.0.0.1", "port": 9}')
+
+
+def put(s3, name: str, text: str) -> None:
+    s3.put_object(Bucket="lake", Key=f"flights/{name}", Body=text.encode())
+
+
+GOOD = "size,late,at\n1,0,2026-01-01\n2,1,2026-01-02\n"
+BAD = "size,late,at\n1,,2026-01-01\n2,1,2026-01-02\n"
+
+
+def test_a_run_by_hand_takes_what_there_is_and_keeps_it(s3, look):
+    put(s3, "a.csv", GOOD)
+    assert look("manual__1") == {"new": 1, "known": 0}
+    put(s3, "b.csv", GOOD)
+    assert look("manual__1") == {"new": 1, "known": 0}
+    assert look("manual__2") == {"new": 2, "known": 0}
+
+
+def test_nothing_at_all_is_skipped_and_a_waiting_run_defers(s3, look):
+    with pytest.raises(AirflowSkipException, match="no data below"):
+        look("manual__1")
+    with pytest.raises(TaskDeferred) as deferred:
+        look("manual__1", overrides={"wait_for_data": True})
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, S3NewDataTrigger)
+    assert "0 of 1 new objects" in trigger._look()
+    path, arguments = trigger.serialize()
+    assert path.endswith("S3NewDataTrigger")
+    put(s3, "a.csv", GOOD)
+    assert S3NewDataTrigger(**arguments)._look() == ""
+
+
+def test_a_bad_object_is_set_aside_alone_and_the_watermark_passes_it(
+    s3, look, retrained, platform, context, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", '{"conn_type": "http", "host": "127.0.0.1", "port": 9}')
+    put(s3, "good.csv", GOOD)
+    put(s3, "bad.csv", BAD)
+    look("manual__1")
+    validate = DataValidateOperator(task_id="validate_data", spec=retrained, platform=platform)
+
+    found = validate.execute(context("validate_data"))
+
+    assert (found["passed"], found["quarantined"], found["rows"]) == (1, 1, 2)
+    store = RetrainStore(s3, BUCKET, "flights")
+    assert list(store.watermark().quarantined) == ["flights/bad.csv"]
+    assert not store.watermark().taken
+    kept = [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET, Prefix="retrain/flights/quarantine/")["Contents"]]
+    assert sorted(key.rpartition("/")[2] for key in kept) == ["bad.csv", "reasons.json"]
+    reasons = next(key for key in kept if key.endswith("reasons.json"))
+    assert json.loads(s3.get_object(Bucket=BUCKET, Key=reasons)["Body"].read())["reasons"] == ["1 rows have no 'late'"]
+    # The good object was not trained on yet, so the next run sees it again; a repaired object is new.
+    assert look("manual__2") == {"new": 1, "known": 0}
+    put(s3, "bad.csv", GOOD)
+    assert look("manual__3") == {"new": 2, "known": 0}
+
+
+@pytest.mark.usefixtures("bare_project")
+def test_only_bad_objects_end_the_run_there(s3, look, retrained, platform, context):
+    put(s3, "bad.csv", BAD)
+    look("manual__1")
+    validate = DataValidateOperator(task_id="validate_data", spec=retrained, platform=platform)
+    with pytest.raises(AirflowSkipException, match="the champion stays"):
+        validate.execute(context("validate_data"))
+    with pytest.raises(AirflowSkipException, match="no data below"):
+        look("manual__2")
