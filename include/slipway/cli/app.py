@@ -124,6 +124,23 @@ def deploy(
 
 
 @app.command()
+def retrain(
+    service: Service,
+    reason: Annotated[str, typer.Option(help="Why; goes into the run and the ledger.")] = "",
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Something else for this run only, e.g. window_days=90."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train and judge; log and register nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 when it fails.")] = False,
+) -> None:
+    """Retrain a model: fit the champion's pipeline on new data, judge it, make it the candidate if it is better."""
+    from slipway.cli.retrain import retrain
+
+    raise typer.Exit(retrain(service, reason, override or [], dry_run=dry_run, wait=wait))
+
+
+@app.command()
 def approve(
     service: Service, reason: Annotated[str, typer.Option(help="Why; goes into the ledger.")] = "", run: Run = None
 ) -> None:

@@ -56,7 +56,7 @@ def deploy(
     if not wait:
         typer.echo(f"  follow it with `slipway status {service} --watch`")
         return 0
-    return _follow_to_end(api, service, run)
+    return follow_to_end(api, service, run)
 
 
 def read_overrides(given: list[str]) -> dict[str, Any]:
@@ -117,7 +117,8 @@ def _supersede(api: AirflowApi, approval: Approval, reason: str) -> None:
     typer.echo(f"rejected, because superseded: {approval.subject} (run {approval.run_id})")
 
 
-def _follow_to_end(api: AirflowApi, service: str, run: DagRun) -> int:
+def follow_to_end(api: AirflowApi, service: str, run: DagRun) -> int:
+    """Print what becomes of a run's tasks until it ends; return the exit code."""
     told: dict[str, str] = {}
     look: Look | None = None
     for look in follow(api, run.dag_id, run.run_id):
