@@ -212,7 +212,8 @@ def _name_s3_object(environ: Environ, method: str, query: Mapping[str, Any]) -> 
 def _rest_action(service: str, environ: Environ) -> str:
     """The action of a REST service, from botocore's model of its paths."""
     from moto.core.request import Request
-    from moto.core.routing import NotFound, get_service_router
+    from moto.core.routing import get_service_router
+    from werkzeug.exceptions import NotFound
 
     try:
         operation, _ = get_service_router(service).match(Request(dict(environ)))

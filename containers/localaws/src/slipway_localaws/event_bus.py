@@ -56,7 +56,7 @@ def _deliver(rule: Rule, event: dict[str, Any]) -> None:
                 sqs_backends[account][region].send_message(name, json.dumps(event), group_id=group)
             else:
                 rule.targets = [target]
-                rule.send_to_targets({**event, "time": time.time(), "ingestion-time": time.time()})  # type: ignore[arg-type]
+                rule.send_to_targets(event | {"time": time.time(), "ingestion-time": time.time()})  # type: ignore[arg-type]
         except (ServiceException, NotImplementedError) as error:
             log.warning("event %s was not delivered to %s: %s", event["detail-type"], target["Arn"], error)
         finally:

@@ -110,9 +110,10 @@ class Front:
 
         try:
             with MOTO_LOCK:
-                body: bytes | Iterable[bytes] = self._moto(environ, keep)
+                chunks = self._moto(environ, keep)
+                body: bytes | Iterable[bytes] = chunks
                 if call.action != "GetObject" or _length(answer["headers"]) < _STREAMED_BYTES:
-                    body = b"".join(body)
+                    body = b"".join(chunks)
         except NotImplementedError as error:
             message = str(error) or f"{call.action} is not modelled"
             return _error(call, "NotImplemented", message, "501 Not Implemented")

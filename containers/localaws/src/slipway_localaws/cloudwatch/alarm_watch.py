@@ -184,7 +184,7 @@ def notification(alarm: StoredAlarm, old_state: str) -> dict[str, Any]:
     }
     if alarm.composite:
         return message | {"AlarmRule": alarm.rule}
-    trigger = {
+    trigger: dict[str, Any] = {
         key: request[key]
         for key in (
             "MetricName", "Namespace", "Unit", "Period", "EvaluationPeriods", "DatapointsToAlarm", "ComparisonOperator",

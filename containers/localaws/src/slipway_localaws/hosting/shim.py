@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -51,7 +52,7 @@ def _note(number: int, _frame: object) -> None:
     _signals.append(number)
 
 
-def _become_container(spec: dict, shim: int) -> None:
+def _become_container(spec: "dict[str, Any]", shim: int) -> None:
     """In the child: enter the root file system, drop privileges, execute. Never returns."""
     try:
         signal.set_wakeup_fd(-1)

@@ -148,7 +148,8 @@ class Catalog:
                 "because the repository is immutable."
             )
         owner.remove_tag(tag)
-        owner.image_tag = owner.image_tags[-1] if owner.image_tags else None
+        if not owner.image_tags:
+            owner.image_tag = None  # type: ignore[assignment]
 
 
 def tag_may_move(holder: Repository, tag: str) -> bool:

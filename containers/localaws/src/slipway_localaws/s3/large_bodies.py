@@ -153,7 +153,8 @@ def _decode_chunks(_: S3Response, body: Any) -> bytes:
     if not body:
         return b""
     data = body if isinstance(body, bytes) else body.read()
-    parts, place = [], 0
+    parts: list[bytes] = []
+    place = 0
     while True:
         end = data.index(b"\r\n", place)
         length = int(data[place:end].split(b";")[0], 16)

@@ -38,7 +38,7 @@ class StoredModel(Model):
         self.enable_network_isolation = bool(request.get("EnableNetworkIsolation"))
 
     @property
-    def response_object(self) -> dict[str, Any]:  # type: ignore[misc]
+    def response_object(self) -> dict[str, Any]:
         """The answer of DescribeModel."""
         described = copy.deepcopy(self.request)
         for container in (described.get("PrimaryContainer"), *described.get("Containers", ())):
@@ -73,7 +73,7 @@ class StoredEndpointConfig(FakeEndpointConfig):
         """Done before, against botocore's model: moto's own list of instance types is years old."""
 
     @property
-    def response_object(self) -> dict[str, Any]:  # type: ignore[misc]
+    def response_object(self) -> dict[str, Any]:
         """The answer of DescribeEndpointConfig."""
         described = copy.deepcopy(self.request)
         described |= {"EndpointConfigArn": self.endpoint_config_arn, "CreationTime": self.creation_time}
@@ -166,7 +166,7 @@ class HostedEndpoint(FakeEndpoint):
         return [state.describe() for state in self.variants.values() if not state.plan.shadow]
 
     @property
-    def response_object(self) -> dict[str, Any]:  # type: ignore[misc]
+    def response_object(self) -> dict[str, Any]:
         """The answer of DescribeEndpoint."""
         described: dict[str, Any] = {
             "EndpointName": self.endpoint_name,
