@@ -18,10 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from bench.report import Row, publish
 from numpy.typing import NDArray
 
 from bench.peers import kayenta
+from bench.report import Row, publish
 from slipway.canary.e_process import log_e_value_of_level, log_e_value_of_ratio
 
 LOOKS = 25
