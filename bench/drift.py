@@ -1,0 +1,186 @@
+"""Speed of profiling: rows against a stored baseline, captured calls, and one more hour on a window of thirty days.
+
+Each measurement runs in a process of its own, so that its peak memory is its own. duckdb's ``histogram`` over the same
+edges is the floor: bare counts, without missing values, moments, new categories or a verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.report import Row, publish
+from slipway.cli.drift import read_batches
+from slipway.drift.baseline import merge_all
+from slipway.drift.bins import NumericBins
+from slipway.drift.capture import CaptureCounts, read_captures
+from slipway.drift.judge import DriftPolicy, judge
+from slipway.drift.profiling import empty_profile, profile_batch
+from slipway.drift.reference import Reference, read_reference
+from slipway.drift.training import make_reference
+
+NUMBERS = [f"n{index}" for index in range(20)]
+WORDS = [f"c{index}" for index in range(5)]
+LEVELS = (3, 10, 50, 200, 1000)
+_CHUNK = 100_000
+
+
+def make_table(rows: int, seed: int) -> pa.Table:
+    """Normal, exponential and gamma columns, and categories of 3 to 1,000 levels."""
+    rng = np.random.default_rng(seed)
+    draws = [lambda: rng.normal(size=rows), lambda: rng.exponential(size=rows), lambda: rng.gamma(2.0, size=rows)]
+    columns = {name: draws[index % 3]() for index, name in enumerate(NUMBERS)}
+    words = {
+        name: pa.array([f"v{index}" for index in range(levels)]).take(pa.array(rng.integers(0, levels, rows)))
+        for name, levels in zip(WORDS, LEVELS, strict=True)
+    }
+    return pa.table({**columns, **words})
+
+
+def prepare(folder: Path, rows: int) -> None:
+    """Write the baseline, the window (in parts, so that memory stays small) and captured calls."""
+    (folder / "baseline.json").write_bytes(make_reference(make_table(200_000, 0)).to_bytes())
+    with pq.ParquetWriter(folder / "window.parquet", make_table(1, 1).schema, compression="zstd") as writer:
+        for part in range(max(1, rows // _CHUNK)):
+            writer.write_table(make_table(min(rows, _CHUNK), part + 1))
+    table = make_table(20_000, 9)
+    data = [list(row.values()) for row in table.to_pylist()]
+    for name, size in (("single", 1), ("batch", 100)):
+        with (folder / f"{name}.jsonl").open("w") as file:
+            for start in range(0, len(data), size):
+                part = data[start : start + size]
+                split = {"columns": table.column_names, "data": part}
+                file.write(_record({"dataframe_split": split}, {"predictions": [0.5] * len(part)}))
+
+
+def _record(request: object, answer: object) -> str:
+    sides = {"endpointInput": request, "endpointOutput": answer}
+    kind = {"observedContentType": "application/json", "encoding": "JSON"}
+    data = {side: {**kind, "mode": side[8:].upper(), "data": json.dumps(body)} for side, body in sides.items()}
+    event = {"eventId": "e-1", "inferenceTime": "2026-01-01T00:00:00Z"}
+    return json.dumps({"captureData": data, "eventMetadata": event, "eventVersion": "0"}) + "\n"
+
+
+def profile_and_judge(folder: Path, reference: Reference) -> int:
+    """Ours: from the file to the verdict."""
+    window = empty_profile(reference.bins)
+    for batch in read_batches([folder / "window.parquet"]):
+        window = window.merge(profile_batch(batch, reference.bins))
+    judge(reference.baseline, window, DriftPolicy())
+    return window.rows
+
+
+def duckdb_histogram(folder: Path, reference: Reference) -> int:
+    """The floor: duckdb's counts over the same edges."""
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": 2, "memory_limit": "1GB"})
+    parts, edges = [], []
+    for name, bins in reference.bins.columns.items():
+        if isinstance(bins, NumericBins):
+            parts.append(f"histogram({name}, ?::double[])")
+            edges.append([*bins.edges, 1e308])
+        else:
+            parts.append(f"histogram({name})")
+    query = f"select count(*), {', '.join(parts)} from '{folder / 'window.parquet'}'"
+    return int(connection.execute(query, edges).fetchone()[0])
+
+
+def captures(name: str) -> Callable[[Path, Reference], int]:
+    """Ours: from capture lines to typed batches."""
+
+    def read(folder: Path, reference: Reference) -> int:
+        counts = CaptureCounts()
+        stream = io.BytesIO((folder / f"{name}.jsonl").read_bytes())
+        for _ in read_captures(stream, reference.schema, counts):
+            pass
+        return counts.rows
+
+    return read
+
+
+def one_more_hour(folder: Path, reference: Reference) -> int:
+    """One hour of the 720 counted, merged to the window that is there."""
+    batch = next(read_batches([folder / "window.parquet"]))
+    rows = max(1, pq.ParquetFile(folder / "window.parquet").metadata.num_rows // 720)
+    month = profile_batch(batch, reference.bins)
+    began = time.perf_counter()
+    merge_all([month, profile_batch(batch.slice(0, rows), reference.bins)])
+    sys.stderr.write(f"{time.perf_counter() - began}\n")
+    return rows
+
+
+CASES: dict[str, tuple[str, str, Callable[[Path, Reference], int]]] = {
+    "ours": ("window against baseline", "slipway", profile_and_judge),
+    "duckdb": ("window against baseline", "duckdb histogram", duckdb_histogram),
+    "single": ("captured calls of one row", "slipway", captures("single")),
+    "batch": ("captured calls of 100 rows", "slipway", captures("batch")),
+    "hour": ("one more hour on 30 days", "slipway", one_more_hour),
+}
+
+
+def run_case(name: str, folder: Path) -> None:
+    """Run one case in this process and print what it cost."""
+    reference = read_reference((folder / "baseline.json").read_bytes())
+    wall, cpu = time.perf_counter(), time.process_time()
+    rows = CASES[name][2](folder, reference)
+    seconds, used = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write(json.dumps({"rows": rows, "seconds": seconds, "cpu": used, "peak": peak}))
+
+
+def measure(folder: Path, repeats: int) -> list[Row]:
+    """Run every case in processes of their own."""
+    rows = []
+    for name, (case, system, _) in CASES.items():
+        for _ in range(repeats):
+            command = [sys.executable, __file__, "--case", name, "--folder", str(folder)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found = json.loads(done.stdout)
+            if name == "hour":
+                rows.append(Row(case, system, "added cost", float(done.stderr.split()[-1]) * 1000, "ms"))
+                continue
+            rows += [
+                Row(case, system, "wall", found["seconds"], "s"),
+                Row(case, system, "rate on one core", found["rows"] / found["cpu"], "rows/s"),
+                Row(case, system, "peak memory", found["peak"], "MB"),
+            ]
+    return rows
+
+
+def main() -> None:
+    """Measure and publish, or run one case."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--case", choices=list(CASES))
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--dry", action="store_true", help="print the rows, publish nothing")
+    arguments = parser.parse_args()
+    if arguments.case:
+        run_case(arguments.case, arguments.folder)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder, arguments.rows)
+        rows = measure(folder, arguments.repeats)
+    if arguments.dry:
+        sys.stdout.write("\n".join(map(str, rows)) + "\n")
+    else:
+        publish("drift", rows, notes=[f"{arguments.rows:,} rows x 25 columns."])
+
+
+if __name__ == "__main__":
+    main()
