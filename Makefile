@@ -50,7 +50,7 @@ bench: $(DEV_READY) ## list the benchmarks; make bench-NAME runs one
 
 bench-%: $(DEV_READY)
 	@test -f bench/$(subst -,_,$*).py || { echo "slipway: there is no benchmark $*; 'make bench' lists them."; exit 1; }
-	@$(BIN)/python bench/$(subst -,_,$*).py
+	@$(BIN)/python -m bench.$(subst -,_,$*)
 
 requirements: $(DEV_READY) ## export requirements.txt (runtime only) from uv.lock
 	@PATH="$(CURDIR)/$(BIN):$$PATH" uv export --quiet --frozen --no-default-groups --no-hashes --no-emit-workspace --no-header --output-file requirements.txt
