@@ -17,7 +17,7 @@ import pytest
 
 from conftest import serving
 from slipway_serving.convert.builder import CannotCompileError
-from slipway_serving.convert.spark_model import compile_saved
+from slipway_serving.convert.spark_model import compile_saved, uncovered_stages
 from slipway_serving.convert.spark_saved import SavedStage
 from slipway_serving.forms.batch import Batch, Layout, NotCoveredError, columns_to_batch
 from slipway_serving.program.program import Program
@@ -239,6 +239,7 @@ def test_a_stage_without_compiled_form_is_named(spark: Any, train: Any, tmp_path
 
     pipeline = Pipeline(stages=[SQLTransformer(statement="SELECT *, a * 2 AS prediction FROM __THIS__")]).fit(train)
     pipeline.write().overwrite().save(str(tmp_path / "model"))
+    assert uncovered_stages(SavedStage(tmp_path / "model")) == ["SQLTransformer"]
     with pytest.raises(CannotCompileError, match="SQLTransformer"):
         compile_saved(SavedStage(tmp_path / "model"), COLUMNS)
 

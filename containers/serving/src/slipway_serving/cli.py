@@ -1,4 +1,4 @@
-"""Command line of the model server: ``serve`` and ``convert``."""
+"""Command line of the model server: ``serve``, ``convert`` and ``stages``."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def main(arguments: list[str]) -> int:
     conversion.add_argument("model_dir", type=Path, help="folder with MLmodel")
     conversion.add_argument("out_dir", type=Path, help="receives engine.json and the compiled program")
     conversion.add_argument("--engine", choices=["auto", "pyfunc"], default="auto")
+    stages = commands.add_parser("stages", help="say which stages of a saved Spark model need a JVM")
+    stages.add_argument("spark_dir", type=Path, help="folder that Spark saved, the flavor's model_data")
     options = parser.parse_args(arguments)
-    return {"serve": _serve, "convert": _convert}[options.command](options)
+    return {"serve": _serve, "convert": _convert, "stages": _stages}[options.command](options)
 
 
 def _serve(_options: argparse.Namespace) -> int:
@@ -51,4 +53,13 @@ def _convert(options: argparse.Namespace) -> int:
     options.out_dir.mkdir(parents=True, exist_ok=True)
     record = convert(options.model_dir, options.out_dir, engine=options.engine)
     print(json.dumps(record))  # noqa: T201
+    return 0
+
+
+def _stages(options: argparse.Namespace) -> int:
+    from slipway_serving.convert.spark_model import covered_stages, uncovered_stages
+    from slipway_serving.convert.spark_saved import SavedStage
+
+    uncovered = uncovered_stages(SavedStage(options.spark_dir))
+    print(json.dumps({"uncovered": uncovered, "covered_kinds": covered_stages()}))  # noqa: T201
     return 0

@@ -66,7 +66,7 @@ def convert(model_dir: Path, out_dir: Path, *, engine: str = "auto") -> dict[str
         record["tried"].append({"engine": "native", "reason": "the service asks for pyfunc"})
     else:
         _try_candidates(model, model_dir, out_dir, record)
-    record["seconds"] = round(time.perf_counter() - started, 3)
+    _logger.info("engine %s, chosen in %.1f s", record["engine"], time.perf_counter() - started)
     (out_dir / ENGINE_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record
 

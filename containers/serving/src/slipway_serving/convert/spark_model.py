@@ -23,6 +23,16 @@ def covered_stages() -> dict[str, list[str]]:
     return {"features": sorted(FEATURES), "models": sorted(MODELS)}
 
 
+def uncovered_stages(stage: SavedStage) -> list[str]:
+    """Return the kinds of stage in a saved model that have no compiled form, by its metadata alone.
+
+    An empty list does not promise that the model compiles, but a non-empty one that it does not.
+    """
+    if stage.kind == "PipelineModel":
+        return [kind for part in stage.stages() for kind in uncovered_stages(part)]
+    return [] if stage.kind in FEATURES or stage.kind in MODELS else [stage.kind]
+
+
 def candidates(model: Any, model_dir: Path, layout: dict[str, Any]) -> list[Attempt]:
     """Return what can be tried for a model of the ``spark`` flavor; nothing for other flavors."""
     flavor, function = model.flavors.get("spark"), model.flavors.get("python_function", {})
