@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 from packaging.requirements import Requirement
 
-from slipway.artifacts.resolve import resolve_requirements
+from slipway.artifacts.resolve import pins, resolve_requirements
 from slipway.aws_errors import aws_call, error_code
 from slipway.documents import DocumentStore, parse_document
 from slipway.errors import DependencyLockError, StorageUnavailableError
@@ -54,8 +53,7 @@ class DependencyLock:
     @classmethod
     def from_text(cls, text: str, *, key: str, python: str, platform: str) -> DependencyLock:
         """Read a lock from its requirements file."""
-        pins = tuple(match[1] for match in re.finditer(r"^([^\s#-][^\s;\\]*==[^\s;\\]+)", text, re.MULTILINE))
-        return cls(key, pins, text, python, platform, hashlib.sha256(text.encode()).hexdigest())
+        return cls(key, tuple(pins(text)), text, python, platform, hashlib.sha256(text.encode()).hexdigest())
 
 
 def lock_key(

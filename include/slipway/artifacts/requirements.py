@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from slipway.artifacts.mlmodel import CONDA, PYTHON_ENV, REQUIREMENTS, MLmodel
 from slipway.errors import BaseImageError, DependencyLockError
@@ -26,6 +27,8 @@ _CONDA_ONLY = re.compile(
     r"|lib(gcc|gomp|gfortran|stdcxx|blas|cblas|lapack|openblas|ffi|sndfile|uuid|xml2|png|tiff|jpeg|curl|iconv|nsl|gl))"
 )
 _MAX_INCLUDES = 16
+MLFLOW_SKINNY = "mlflow-skinny"
+_WITHOUT_PKG_RESOURCES = "2.15"  # MLflow from here on
 
 
 @dataclass(frozen=True)
@@ -257,17 +260,26 @@ def _serving_mlflow(stated: ModelRequirements, saved_with: str | None) -> ModelR
     notes = list(stated.notes)
     for line in stated.requirements:
         requirement = Requirement(line)
-        if canonicalize_name(requirement.name) != "mlflow":
+        if requirement.name not in {"mlflow", "mlflow-skinny"}:
             kept.add(line)
             continue
         if requirement.extras:
             notes.append(f"extras {sorted(requirement.extras)} of mlflow are left out: serving does not need them")
         if not requirement.specifier and saved_with:
             requirement.specifier &= f"=={saved_with}"
-        requirement.name, requirement.extras = "mlflow-skinny", set()
+        requirement.name, requirement.extras = MLFLOW_SKINNY, set()
         kept |= {str(requirement), "pandas"}
-        notes.append(f"{line!r} became {str(requirement)!r} and 'pandas': serving needs only mlflow.pyfunc")
+        if str(requirement) != line:
+            notes.append(f"{line!r} became {str(requirement)!r} and 'pandas': serving needs only mlflow.pyfunc")
+        if _is_before(requirement, _WITHOUT_PKG_RESOURCES):
+            kept.add("setuptools<81")
+            notes.append("'setuptools<81' was added: this MLflow imports pkg_resources, which later ones do not have")
     return replace(stated, requirements=tuple(sorted(kept)), notes=tuple(notes))
+
+
+def _is_before(requirement: Requirement, version: str) -> bool:
+    exact = [clause.version for clause in requirement.specifier if clause.operator == "=="]
+    return any(Version(found.removesuffix(".*")) < Version(version) for found in exact)
 
 
 def _version_key(minor: str) -> tuple[int, ...]:

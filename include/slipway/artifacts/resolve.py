@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.errors import DependencyLockError, TransientError
@@ -76,17 +77,63 @@ def resolve_requirements(
     """
     if platform not in UV_PLATFORMS:
         raise DependencyLockError(f"Unknown image platform {platform!r}: expected one of {', '.join(UV_PLATFORMS)}.")
+    target = Target(python, UV_PLATFORMS[platform], seconds)
+    bounds = _bounds_of_full_mlflow(requirements, constraints, target)
+    try:
+        return _compile(requirements, [*constraints, *bounds], target, hashes=True)
+    except DependencyLockError:
+        if not bounds:
+            raise
+    return _compile(requirements, constraints, target, hashes=True)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to resolve for: minor Python version, uv's name of the platform, and how many seconds it may take."""
+
+    python: str
+    platform: str
+    seconds: float
+
+
+def _bounds_of_full_mlflow(requirements: Sequence[str], constraints: Sequence[str], target: Target) -> list[str]:
+    """The versions that full MLflow would come with.
+
+    ``mlflow-skinny`` states no bounds on pandas, numpy or scikit-learn, although it works with the same ones only; the
+    versions that the full package's bounds lead to serve as constraints.
+    """
+    full = [re.sub(r"^mlflow-skinny\b", "mlflow", line) for line in requirements]
+    if full == list(requirements):
+        return []
+    try:
+        return pins(_compile(full, constraints, target, hashes=False))
+    except DependencyLockError:
+        return []  # such as a part of full MLflow without a wheel: then the model's own requirements must do
+
+
+def _compile(requirements: Sequence[str], constraints: Sequence[str], target: Target, *, hashes: bool) -> str:
     with tempfile.TemporaryDirectory(prefix="slipway-lock-") as folder:
-        command = _compile_command(Path(folder), requirements, constraints, python, UV_PLATFORMS[platform])
+        command = _command(Path(folder), requirements, constraints, target, hashes=hashes)
         try:
             done = subprocess.run(
-                command, cwd=folder, env=uv_environment(), capture_output=True, text=True, timeout=seconds, check=False
+                command,
+                cwd=folder,
+                env=uv_environment(),
+                capture_output=True,
+                text=True,
+                timeout=target.seconds,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise TransientError(f"uv did not resolve the requirements within {seconds:.0f} s.") from error
+            raise TransientError(f"uv did not resolve the requirements within {target.seconds:.0f} s.") from error
         if done.returncode:
-            raise _failure(done.stderr, python, platform)
+            raise _failure(done.stderr, target)
         return clean_lock((Path(folder) / "out.txt").read_text())
+
+
+def pins(text: str) -> list[str]:
+    """The ``name==version`` of each package of a lock's text, without markers and hashes."""
+    return re.findall(r"^[^\s#-][^\s;\\]*==[^\s;\\]+", text, re.MULTILINE)
 
 
 def clean_lock(text: str) -> str:
@@ -95,25 +142,26 @@ def clean_lock(text: str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines if line.startswith((" ", "\t")) or not line.startswith("-"))
 
 
-def _compile_command(
-    folder: Path, requirements: Sequence[str], constraints: Sequence[str], python: str, platform: str
+def _command(
+    folder: Path, requirements: Sequence[str], constraints: Sequence[str], target: Target, *, hashes: bool
 ) -> list[str]:
     (folder / "in.txt").write_text("\n".join(requirements) + "\n")
     (folder / "constraints.txt").write_text("\n".join(constraints) + "\n")
     return [
         uv_command(),
         *("pip", "compile", "in.txt", "--constraints", "constraints.txt", "--output-file", "out.txt", "--quiet"),
-        *("--python-version", python, "--python-platform", platform, "--only-binary", ":all:"),
-        *("--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
-        *("--no-strip-extras", "--no-python-downloads", "--color", "never"),
+        *("--python-version", target.python, "--python-platform", target.platform, "--only-binary", ":all:"),
+        *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--no-strip-extras"),
+        *("--no-python-downloads", "--color", "never", *(["--generate-hashes"] if hashes else [])),
     ]
 
 
-def _failure(output: str, python: str, platform: str) -> DependencyLockError | TransientError:
+def _failure(output: str, target: Target) -> DependencyLockError | TransientError:
     tail = re.sub(r"://[^/@\s]*@", "://***@", output).strip()[-3000:]
     if _OFFLINE.search(tail) and "No solution found" not in tail:
         return TransientError(f"The package index does not answer, so the requirements cannot be resolved:\n{tail}")
     return DependencyLockError(
-        f"No set of wheels satisfies the model and the serving app together on {platform}, Python {python}:\n{tail}\n"
+        f"No set of wheels satisfies the model and the serving app together on {target.platform}, "
+        f"Python {target.python}:\n{tail}\n"
         "Loosen or correct the model's pip_requirements and log it again, or set `serving: {python: ...}` in the spec."
     )

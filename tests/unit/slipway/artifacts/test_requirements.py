@@ -22,7 +22,7 @@ def of_model(files: dict[str, str]):
 
 def test_requirements_txt_wins_and_mlflow_becomes_skinny() -> None:
     found = of_model(V2)
-    assert found.requirements == ("mlflow-skinny==2.9.2", "pandas", "scikit-learn==1.3.0")
+    assert found.requirements == ("mlflow-skinny==2.9.2", "pandas", "scikit-learn==1.3.0", "setuptools<81")
     assert found.python == "3.11.7"
     assert any("mlflow==2.9.2" in note for note in found.notes)
 
@@ -36,6 +36,11 @@ def test_old_models_are_read_from_their_conda_file() -> None:
 
 def test_mlflow_without_version_takes_the_one_that_saved_the_model() -> None:
     assert "mlflow-skinny==2.9.2" in of_model(V2 | {"requirements.txt": "MLflow\nscikit_learn"}).requirements
+
+
+def test_setuptools_only_for_an_mlflow_that_needs_pkg_resources() -> None:
+    assert of_model(V2 | {"requirements.txt": "mlflow==3.17.2"}).requirements == ("mlflow-skinny==3.17.2", "pandas")
+    assert "setuptools<81" in of_model(V2 | {"requirements.txt": "mlflow-skinny==2.3.*"}).requirements
 
 
 def test_extras_of_mlflow_are_left_out_with_a_note() -> None:
