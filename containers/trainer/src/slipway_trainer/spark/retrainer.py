@@ -1,0 +1,288 @@
+"""Retraining with PySpark: the champion's pipeline unfitted, fitted on the window, judged on the same rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as fn
+
+from slipway_trainer.champion import SIDECAR, SavedModel
+from slipway_trainer.labels import check_classes, classified
+from slipway_trainer.metric import Predictions
+from slipway_trainer.objects import unified
+from slipway_trainer.problem import BadDataError, TrainingError
+from slipway_trainer.progress import tell
+from slipway_trainer.retrainer import Estimator, Retrainer, Split
+from slipway_trainer.spark.session import start_session
+from slipway_trainer.spark.source import FORMAT, ObjectSource
+from slipway_trainer.split import find_bounds, guard
+
+_TIME, _ROW = "__slipway_time", "__slipway_row"
+_EXAMPLE_ROWS = 20
+_QUANTILE_ACCURACY = 10_000
+_SPARK_TYPES = {"double": "double", "float": "float", "long": "bigint", "integer": "int", "string": "string"}
+
+
+class FrameTimes:
+    """Times of a Spark frame, see :class:`slipway_trainer.split.Times`; nothing but single numbers is collected."""
+
+    def __init__(self, frame: DataFrame) -> None:
+        self._frame = frame
+
+    def extent(self) -> tuple[int, int] | None:
+        """Oldest and newest."""
+        oldest, newest = self._frame.agg(fn.min(_TIME), fn.max(_TIME)).first() or (None, None)
+        return None if oldest is None or newest is None else (int(oldest), int(newest))
+
+    def count(self, first: int, last: int) -> int:
+        """Rows of a range."""
+        return self._frame.where(fn.col(_TIME).between(first, last)).count()
+
+    def quantile(self, first: int, last: int, share: float) -> int:
+        """About the time of a share of the rows (Spark's approximate percentile, within 1/10,000)."""
+        inside = self._frame.where(fn.col(_TIME).between(first, last))
+        row = inside.agg(fn.percentile_approx(_TIME, share, _QUANTILE_ACCURACY)).first()
+        return int(row[0]) if row else last
+
+
+class SparkRetrainer(Retrainer[DataFrame]):
+    """Fits with Spark: on this machine's cores, or on the cluster that the service's properties name."""
+
+    def __init__(self, job: Any, reader: Any, workdir: Path) -> None:
+        super().__init__(job, reader, workdir)
+        tell(f"starting Spark ({job.spark.get('spark.remote') or job.spark.get('spark.master', 'local[*]')})")
+        self.spark = start_session(f"{job.service} retrain", cache_dir=workdir, configuration=job.spark)
+        self.spark.dataSource.register(ObjectSource)
+        tell(f"Spark {self.spark.version} is up")
+        self._persisted: list[DataFrame] = []
+
+    def load(self, features: dict[str, str]) -> Split[DataFrame]:
+        """See :class:`Retrainer`."""
+        target, time = self.require_target(), self.require_time_column()
+        frame = _typed(self.frame([*features, target, time]), features)
+        frame = frame.withColumn(_TIME, _micros(frame, time)).withColumn(_ROW, fn.monotonically_increasing_id())
+        frame = frame.persist()
+        self._persisted.append(frame)
+        without_time = frame.where(fn.col(_TIME).isNull()).count()
+        if without_time:
+            raise BadDataError(f"{without_time} rows have no {time!r}, or one that is no time")
+        bounds = find_bounds(FrameTimes(frame), self.job.window, self.job.holdout_pct)
+        tell(f"read {len(self.job.objects)} objects, {frame.count():,} rows")
+        inside = frame.where(fn.col(_TIME).between(bounds.first, bounds.last))
+        train, holdout = inside.where(fn.col(_TIME) < bounds.cutoff), inside.where(fn.col(_TIME) >= bounds.cutoff)
+        _guard(train, holdout)
+        missing = inside.where(_is_missing(inside, target)).count()
+        counts = {} if self.job.task == "regression" else _class_counts(train, target)
+        check_classes(self.job.task, counts, missing, target)
+        return Split(train, holdout, bounds, train.count(), holdout.count(), counts)
+
+    def frame(self, columns: list[str]) -> DataFrame:
+        """The columns wanted of all objects."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        if not self.job.objects:
+            raise BadDataError("there are no objects to train on")
+        wanted = list(dict.fromkeys([*columns, *self.job.slices]))
+        schema = unified({each.uri: self.reader.schema(each) for each in self.job.objects}, wanted)
+        options = {
+            "objects": json.dumps([asdict(each) for each in self.job.objects]),
+            "reader": json.dumps(asdict(self.reader)),
+        }
+        source = self.spark.read.format(FORMAT).schema(from_arrow_schema(schema)).options(**options)
+        found: DataFrame = source.load()
+        return found
+
+    def open(self, saved: SavedModel) -> Any:
+        """See :class:`Retrainer`."""
+        from pyspark.ml import PipelineModel
+
+        flavor = saved.info.flavors.get("spark")
+        if flavor is None:
+            raise TrainingError(
+                f"the champion has the flavors {', '.join(saved.info.flavors)}; engine: spark expects spark. Set "
+                "retrain.engine: python for scikit-learn models"
+            )
+        return PipelineModel.load((saved.folder / flavor["model_data"]).as_uri())
+
+    def unfit(self, saved: SavedModel, fitted: Any) -> Estimator:
+        """The pipeline that was saved beside the champion; else the champion's own, unfitted."""
+        from pyspark.ml import Pipeline
+
+        from slipway_trainer.spark.unfit import UnfitError, unfit
+
+        sidecar = saved.folder / SIDECAR
+        if sidecar.is_dir():
+            return Estimator(Pipeline.load(sidecar.as_uri()), "sidecar")
+        try:
+            found = unfit(fitted)
+        except UnfitError as error:
+            raise TrainingError(str(error)) from error
+        return Estimator(found.estimator, "champion", tuple(str(loss) for loss in found.losses))
+
+    def fit(self, estimator: Any, split: Split[DataFrame], features: Sequence[str]) -> Any:
+        """See :class:`Retrainer`."""
+        for name, value in self.job.hyperparameters.items():
+            _set_parameter(estimator, name, value)
+        for stage in _stages(estimator):
+            tell(f"stage {type(stage).__name__} {stage.uid}")
+        return estimator.fit(split.train.select(*features, self.require_target()))
+
+    def predict(self, fitted: Any, split: Split[DataFrame], features: Sequence[str]) -> Predictions:
+        """See :class:`Retrainer`; only truth, answer and chances of the held-out rows are collected."""
+        from pyspark.ml.functions import vector_to_array
+
+        target, last = self.require_target(), _predictor(fitted)
+        answers = fitted.transform(split.holdout.select(*features, target, _ROW))
+        wanted = [fn.col(_ROW), fn.col(target).alias("truth"), fn.col(last.getPredictionCol()).alias("predicted")]
+        chances_name = last.getProbabilityCol() if last.hasParam("probabilityCol") else None
+        if chances_name in answers.columns and self.job.task != "regression":
+            wanted.append(vector_to_array(chances_name).alias("chances"))
+        found = answers.select(*wanted).toArrow().to_pandas().sort_values(_ROW)
+        if len(found) != split.holdout_rows:
+            raise BadDataError(
+                f"{split.holdout_rows - len(found)} of {split.holdout_rows} held-out rows were skipped by a stage with "
+                "handleInvalid='skip', so champion and new model are not judged by the same rows; set it to 'keep'"
+            )
+        return self._predictions(fitted, last, found)
+
+    def _predictions(self, fitted: Any, last: Any, found: pd.DataFrame) -> Predictions:
+        if self.job.task == "regression":
+            empty = np.zeros((len(found), 0))
+            return Predictions(found["truth"].to_numpy(float), found["predicted"].to_numpy(float), empty)
+        has_chances = "chances" in found
+        chances = np.stack(found["chances"].to_list()) if has_chances else np.zeros((len(found), 0))
+        labels = _labels(fitted, last)
+        count = chances.shape[1] or 1 + int(found["predicted"].max())
+        order = labels[:count] if labels else [float(number) for number in range(count)]
+        predicted = [order[int(each)] for each in found["predicted"]]
+        truth = found["truth"].astype(str).tolist() if labels else found["truth"].astype(float).tolist()
+        return classified(truth, predicted, chances, order)
+
+    def example(self, split: Split[DataFrame], features: Sequence[str]) -> pd.DataFrame:
+        """See :class:`Retrainer`."""
+        rows: pd.DataFrame = split.train.select(*features).limit(_EXAMPLE_ROWS).toArrow().to_pandas()
+        return rows
+
+    def slice_values(self, split: Split[DataFrame], column: str) -> Any:
+        """See :class:`Retrainer`."""
+        return split.holdout.select(_ROW, column).toArrow().to_pandas().sort_values(_ROW)[column].to_numpy()
+
+    def log(self, fitted: Any, estimator: Any, saved: SavedModel | None, example: Any) -> Any:
+        """Log the fitted pipeline, and beside it the unfitted one for the next retraining."""
+        import mlflow
+
+        from slipway_trainer.tracking import pinned_requirements
+
+        signature = saved.info.signature if saved else self._signature(fitted, example)
+        info = mlflow.spark.log_model(
+            fitted,
+            name="model",
+            signature=signature,
+            input_example=example,
+            pip_requirements=pinned_requirements(saved, fitted),
+            tmpdir=(self.workdir / "mlflow").as_uri(),
+        )
+        beside = self.workdir / "beside"
+        estimator.write().overwrite().save((beside / SIDECAR).as_uri())
+        mlflow.MlflowClient().log_model_artifacts(info.model_id, str(beside))
+        return info
+
+    def _signature(self, fitted: Any, example: pd.DataFrame) -> Any:
+        from mlflow.models import infer_signature
+
+        name = _predictor(fitted).getPredictionCol()
+        answers = fitted.transform(self.spark.createDataFrame(example)).select(name).toArrow().to_pandas()
+        return infer_signature(example, answers[name])
+
+    def close(self) -> None:
+        """Stop Spark."""
+        for frame in self._persisted:
+            frame.unpersist()
+        self.spark.stop()
+
+
+def _micros(frame: DataFrame, name: str) -> Any:
+    kind = dict(frame.dtypes)[name]
+    if kind in {"int", "bigint"}:
+        return fn.col(name).cast("bigint") * 1_000_000
+    if kind.startswith("timestamp_ntz") or kind in {"date", "string"}:
+        return fn.unix_micros(fn.to_utc_timestamp(fn.col(name).cast("timestamp"), "UTC"))
+    return fn.unix_micros(fn.col(name).cast("timestamp"))
+
+
+def _typed(frame: DataFrame, features: dict[str, str]) -> DataFrame:
+    kinds = dict(frame.dtypes)
+    for name, kind in features.items():
+        wanted = _SPARK_TYPES.get(kind)
+        if wanted is None or kinds[name] == wanted:
+            continue
+        if "string" in (wanted, kinds[name]):
+            raise BadDataError(f"column {name!r} is {kinds[name]}, the champion's signature says {kind}")
+        frame = frame.withColumn(name, fn.col(name).cast(wanted))
+    return frame
+
+
+def _guard(train: DataFrame, holdout: DataFrame) -> None:
+    newest, oldest = train.agg(fn.max(_TIME)).first(), holdout.agg(fn.min(_TIME)).first()
+    if newest is None or oldest is None or newest[0] is None or oldest[0] is None:
+        raise BadDataError("one side of the split has no rows")
+    guard(int(newest[0]), int(oldest[0]))
+
+
+def _is_missing(frame: DataFrame, name: str) -> Any:
+    column = fn.col(name)
+    return column.isNull() | fn.isnan(column) if dict(frame.dtypes)[name] in {"double", "float"} else column.isNull()
+
+
+def _class_counts(frame: DataFrame, target: str) -> dict[str, int]:
+    rows = frame.groupBy(target).count().limit(1000).collect()
+    return {str(row[0]): int(row[1]) for row in sorted(rows, key=lambda row: str(row[0]))}
+
+
+def _stages(stage: Any) -> list[Any]:
+    """All stages of a pipeline, nested ones in their place; a stage that is no pipeline is its own only one."""
+    from pyspark.ml import Pipeline, PipelineModel
+
+    if isinstance(stage, Pipeline):
+        return [inner for each in stage.getStages() for inner in _stages(each)]
+    if isinstance(stage, PipelineModel):
+        return [inner for each in stage.stages for inner in _stages(each)]
+    return _stages(stage.bestModel) if hasattr(stage, "bestModel") else [stage]
+
+
+def _predictor(fitted: Any) -> Any:
+    for stage in reversed(_stages(fitted)):
+        if stage.hasParam("predictionCol") and hasattr(stage, "getPredictionCol"):
+            return stage
+    raise TrainingError("the pipeline has no stage with a prediction, so it cannot be judged; give it a retrainer")
+
+
+def _labels(fitted: Any, predictor: Any) -> list[str]:
+    """Labels in the order of the class numbers when a StringIndexer made the label column; else nothing."""
+    if not predictor.hasParam("labelCol"):
+        return []
+    label = predictor.getLabelCol()
+    for stage in _stages(fitted):
+        if type(stage).__name__ == "StringIndexerModel" and stage.isSet("outputCol") and stage.getOutputCol() == label:
+            return [str(each) for each in stage.labels]
+    return []
+
+
+def _set_parameter(estimator: Any, name: str, value: Any) -> None:
+    """Set ``name`` (or ``<stage uid>.name``) on every stage that has it."""
+    uid, _, parameter = name.rpartition(".")
+    stages = [each for each in _stages(estimator) if each.hasParam(parameter) and (not uid or each.uid == uid)]
+    if not stages:
+        raise TrainingError(f"hyperparameters: no stage of the pipeline has a parameter {name!r}")
+    for stage in stages:
+        try:
+            stage._set(**{parameter: value})
+        except TypeError as error:
+            raise TrainingError(f"hyperparameters: {name} cannot be {value!r}: {error}") from error
