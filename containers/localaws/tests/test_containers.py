@@ -147,6 +147,7 @@ def test_an_image_with_its_own_python_runs_in_its_own_root(stand_in: StandIn, na
     said = serve_one(stand_in, name, uri)
     assert (said["executable"], said["folder"]) == ("/usr/bin/python3", "/srv")
     assert said["environment"]["PYTHONPATH"] == "/opt/app"
+    assert said["seen"] == [True, True], "/proc and /dev are there"
     status = Path(f"/proc/{said['pid']}/status").read_text()
     assert "Uid:\t1001\t1001" in status
     assert Path(f"/proc/{said['pid']}/root").resolve().name == "rootfs"

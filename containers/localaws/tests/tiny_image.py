@@ -45,6 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "tag": os.environ.get("TAG"), "pid": os.getpid(), "got": body.decode("utf-8", "replace"),
             "content_type": self.headers["Content-Type"], "arguments": sys.argv[1:], "folder": os.getcwd(),
             "environment": dict(os.environ), "path": sys.path, "executable": sys.executable,
+            "seen": [os.path.exists(each) for each in ("/proc/self/status", "/dev/urandom")],
         }
         self.answer(200, json.dumps(answer).encode())
     def log_message(self, *arguments):

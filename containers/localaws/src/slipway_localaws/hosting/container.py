@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slipway_localaws.hosting.images import UnpackedImage
-from slipway_localaws.hosting.launch_spec import plan_launch
+from slipway_localaws.hosting.launch_spec import SHIM, plan_launch
 from slipway_localaws.runtime.http_client import ConnectionPool, HttpFailure
 
-_SHIM = Path(__file__).with_name("shim.py")
 #: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html#your-algorithms-inference-algo-ping-requests
 PING_SECONDS = 2.0
 INVOCATION_SECONDS = 60.0
@@ -53,7 +52,7 @@ class Container:
         try:
             spec = plan_launch(image, environment, self.port, self._scratch, interpreters)
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_SHIM)],
+                [sys.executable, "-I", "-S", str(SHIM)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

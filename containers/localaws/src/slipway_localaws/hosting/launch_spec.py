@@ -23,6 +23,7 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: so each gets its port in the variable with which SageMaker tells multi-container endpoints theirs.
 #: https://docs.aws.amazon.com/sagemaker/latest/dg/multi-container-create.html
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
+SHIM = Path(__file__).with_name("shim.py")
 
 
 class CannotStartError(RuntimeError):
@@ -123,10 +124,10 @@ def _interpreter_present(rootfs: Path, program: Path) -> bool:
 
 
 def _inside(image: UnpackedImage, arguments: list[str], environment: dict[str, str]) -> LaunchSpec:
-    for folder in ("tmp", "dev/shm"):
+    for folder, mode in (("proc", 0o755), ("dev", 0o755), ("tmp", 0o1777), ("dev/shm", 0o1777)):
         place = resolve_in(image.rootfs, folder)
         place.mkdir(parents=True, exist_ok=True)
-        place.chmod(0o1777)
+        place.chmod(mode)
     _make_devices(resolve_in(image.rootfs, "dev"))
     user, group = _user(image.rootfs, image.config.user)
     resolve_in(image.rootfs, image.config.working_folder).mkdir(parents=True, exist_ok=True)
@@ -220,10 +221,5 @@ def _find(name: str, path: str) -> str:
 @cache
 def can_enter_root() -> bool:
     """Whether this host lets us chroot: as root, or in a user namespace of our own."""
-    program = (
-        "import ctypes,os\n"
-        "c=ctypes.CDLL(None)\n"
-        "ok=os.geteuid()==0 or c.unshare(0x10000000)==0\n"
-        "os.chroot('/') if ok else os._exit(1)\n"
-    )
-    return subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, check=False).returncode == 0
+    command = [sys.executable, "-I", "-S", str(SHIM), "--probe"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

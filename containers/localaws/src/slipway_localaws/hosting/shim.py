@@ -19,13 +19,19 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
 GRACE_SECONDS = 5.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> int:
-    """Run one container to its end."""
+    """Run one container to its end; with ``--probe`` only find out whether a root file system can be entered."""
+    if sys.argv[1:] == ["--probe"]:
+        return _probe()
     line = sys.stdin.buffer.readline()
     if not line:
         return 0
@@ -62,9 +68,7 @@ def _become_container(spec: "dict[str, Any]", shim: int) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         if spec["root"]:
-            if os.geteuid() != 0:
-                _enter_user_namespace()
-            os.chroot(spec["root"])
+            _enter_root(spec["root"])
         os.chdir(spec["folder"])
         if spec["user"] is not None and os.geteuid() == 0:
             os.setgroups([])
@@ -77,6 +81,30 @@ def _become_container(spec: "dict[str, Any]", shim: int) -> None:
     except OSError as error:
         print(f"cannot start {spec['arguments']}: {error}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+
+
+def _probe() -> int:
+    try:
+        _enter_root("/")
+    except OSError:
+        return 1
+    return 0
+
+
+def _enter_root(root: str) -> None:
+    """Change the root, as root or as the root of a user namespace; with the host's /proc and /dev where allowed."""
+    if os.geteuid() != 0:
+        _enter_user_namespace()
+    if root != "/" and _libc.unshare(CLONE_NEWNS) == 0:
+        _mount(None, "/", MS_REC | MS_PRIVATE)
+        for name in ("/proc", "/dev"):
+            _mount(name, root + name, MS_BIND | MS_REC)
+    os.chroot(root)
+
+
+def _mount(source: "str | None", target: str, flags: int) -> None:
+    """Mount, or do without: a container without the right to mount has at least the devices that could be made."""
+    _libc.mount(source.encode() if source else None, target.encode(), None, ctypes.c_ulong(flags), None)
 
 
 def _enter_user_namespace() -> None:
