@@ -14,7 +14,7 @@ import pytest
 from slipway.artifacts import environment as module
 from slipway.artifacts.environment import environment
 from slipway.artifacts.lock import DependencyLock
-from slipway.artifacts.resolve import resolve_requirements
+from slipway.artifacts.resolve import pins, resolve_requirements
 from slipway.artifacts.sandbox import Limits, Sandbox
 from slipway.errors import DependencyLockError, SandboxError
 
@@ -43,6 +43,15 @@ def test_a_lock_is_resolved_with_hashes_and_without_comments_or_hosts(model_lock
 def test_resolving_is_for_the_images_platform_not_the_workers() -> None:
     arm = resolve_requirements(["numpy==2.1.0"], python="3.12", platform="linux/arm64")
     assert arm.startswith("numpy==2.1.0")
+
+
+def test_skinny_mlflow_stays_within_the_bounds_of_the_full_one() -> None:
+    """mlflow 2.9.2 says pandas<3 and numpy<2; mlflow-skinny of that version says neither."""
+    text = resolve_requirements(["mlflow-skinny==2.9.2", "pandas", "numpy"], python="3.11", platform="linux/amd64")
+    majors = {line.split("==")[0]: int(line.split("==")[1].split(".")[0]) for line in pins(text)}
+    assert majors["pandas"] < 3
+    assert majors["numpy"] < 2
+    assert "mlflow" not in majors
 
 
 def test_what_does_not_resolve_is_explained() -> None:

@@ -531,9 +531,9 @@ print("done", flush=True)
 
 
 def kill_at_random_moments(place: Place, source: object, destination: object, times: int) -> int:
-    """Start a sync, kill it after a random while, again and again; returns how often it was really cut off."""
-    generator, cut, longest = random.Random(11), 0, 0.8
-    for _ in range(times):
+    """Start a sync and kill it after a random while, at most so often; returns how often it was really cut off."""
+    generator = random.Random(f"{times}{destination}")
+    for cut in range(times):
         child = subprocess.Popen(
             [sys.executable, "-c", _KILLED, str(source), str(destination), place.endpoint],
             stdout=subprocess.PIPE,
@@ -541,13 +541,11 @@ def kill_at_random_moments(place: Place, source: object, destination: object, ti
         )
         assert child.stdout
         assert child.stdout.readline() == "ready\n"
-        time.sleep(generator.uniform(0.0, longest))
+        time.sleep(generator.uniform(0.0, 0.8))
         child.send_signal(signal.SIGKILL)
-        finished = "done" in child.communicate()[0]
-        cut += not finished
-        if finished:
-            break
-    return cut
+        if "done" in child.communicate()[0]:
+            return cut
+    return times
 
 
 @pytest.mark.parametrize("direction", ["up", "down", "across"])
@@ -563,22 +561,22 @@ def test_killed_at_random_moments_the_next_run_ends_byte_identical(
         path.write_bytes(generator.randbytes(generator.randint(0, 40_000)))
     for number in range(3):
         (tree / f"big{number}").write_bytes(generator.randbytes(24 * MEBIBYTE + number))
-    if direction == "up":
-        source, destination = str(tree), place.uri(folder="killed")
-    else:
+    if direction != "up":
         place.sync(tree, place.uri())
-        source, destination = place.uri(), str(tmp_path / "down") if direction == "down" else place.uri(OTHER, "killed")
-    cut = kill_at_random_moments(place, source, destination, times)
-    last = place.sync(source, destination, delete=True)
-    assert last.copied + last.skipped == 63
-    assert cut > 0
-    if direction == "down":
-        assert content(tmp_path / "down") == content(tree)
-        assert not [path for path in (tmp_path / "down").rglob(".*") if path.is_file()]
-    else:
-        place.sync(destination, tmp_path / "check")
-        assert content(tmp_path / "check") == content(tree)
-    assert place.sync(source, destination, delete=True).copied == 0
+    source = str(tree) if direction == "up" else place.uri()
+    killed = 0
+    while killed < times:  # a sync that came to its end is followed by one to a new place
+        folder = f"killed{killed}"
+        destination = str(tmp_path / folder) if direction == "down" else place.uri(OTHER, folder)
+        killed += max(1, kill_at_random_moments(place, source, destination, times - killed))
+        last = place.sync(source, destination, delete=True)
+        assert last.copied + last.skipped == 63
+        checked = tmp_path / folder
+        if direction != "down":
+            place.sync(destination, checked)
+        assert content(checked) == content(tree)
+        assert not [path for path in checked.rglob(".*") if path.is_file()]
+        assert place.sync(source, destination, delete=True).copied == 0
 
 
 def test_a_second_run_takes_only_the_rest(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
