@@ -14,9 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny_image
-from standin import StandIn, wait_status
-
-from conftest import make_config
+from standin import StandIn, make_config, wait_status
 
 _REQUESTS = 2000
 _SCOPE = "AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/sagemaker/aws4_request"

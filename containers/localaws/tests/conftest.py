@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny_image
-from standin import ROLE, StandIn, variant, wait_status
+from standin import StandIn, make_config, wait_status
 
 pytestmark = pytest.mark.integration
 
@@ -91,23 +91,6 @@ def config_of(aws: Any, image_uri: str) -> Any:
         return make_config(aws("sagemaker"), config_name, variants, image_uri, **config)
 
     return make
-
-
-def make_config(
-    sagemaker: Any, config_name: str, variants: dict[str, tuple[float, dict[str, str]]], image: str, **config: Any
-) -> str:
-    for each, (_, environment) in variants.items():
-        sagemaker.create_model(
-            ModelName=f"{config_name}-{each}",
-            ExecutionRoleArn=ROLE,
-            PrimaryContainer={"Image": image, "Environment": environment},
-        )
-    sagemaker.create_endpoint_config(
-        EndpointConfigName=config_name,
-        ProductionVariants=[variant(each, f"{config_name}-{each}", weight) for each, (weight, _) in variants.items()],
-        **config,
-    )
-    return config_name
 
 
 @pytest.fixture

@@ -148,3 +148,20 @@ def log_lines(aws: Any, endpoint: str) -> list[str]:
         events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
         lines += [each["message"] for each in events]
     return lines
+
+
+def make_config(
+    sagemaker: Any, config_name: str, variants: dict[str, tuple[float, dict[str, str]]], image: str, **config: Any
+) -> str:
+    for each, (_, environment) in variants.items():
+        sagemaker.create_model(
+            ModelName=f"{config_name}-{each}",
+            ExecutionRoleArn=ROLE,
+            PrimaryContainer={"Image": image, "Environment": environment},
+        )
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=config_name,
+        ProductionVariants=[variant(each, f"{config_name}-{each}", weight) for each, (weight, _) in variants.items()],
+        **config,
+    )
+    return config_name

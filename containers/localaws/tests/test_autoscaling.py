@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 import tiny_image
 from botocore.exceptions import ClientError
-from standin import StandIn, variant, wait_for, wait_status
+from standin import StandIn, make_config, variant, wait_for, wait_status
 
-from conftest import make_config
 from slipway_localaws.autoscaling.tracking import PERIODS_IN, wanted_capacity
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"

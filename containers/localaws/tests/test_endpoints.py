@@ -226,7 +226,7 @@ def test_no_container_outlives_the_server(own_stand_in: StandIn, number: int) ->
 
 
 def _host(stand_in: StandIn, sagemaker: Any, uri: str) -> int:
-    from conftest import make_config
+    from standin import make_config
 
     config = make_config(sagemaker, "c", {"main": (1.0, {"TAG": "kept"})}, uri)
     sagemaker.create_endpoint(EndpointName="e", EndpointConfigName=config)

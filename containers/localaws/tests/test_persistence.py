@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 import tiny_image
 from botocore.exceptions import ClientError
-from standin import ROLE, StandIn, wait_status
-
-from conftest import make_config
+from standin import ROLE, StandIn, make_config, wait_status
 
 pytestmark = pytest.mark.integration
 

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from conftest import RunningServer, serving
+from serving_process import RunningServer, serving
 
 ROW = {"dataframe_split": {"columns": ["c0", "c1", "c2", "c3"], "data": [[0.1, 0.2, 0.3, 0.4]]}}
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"

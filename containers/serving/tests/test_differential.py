@@ -18,8 +18,7 @@ import models
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from conftest import JSON, RunningServer, free_port, serving, wait_healthy
+from serving_process import JSON, RunningServer, free_port, serving, wait_healthy
 
 CSV = "text/csv"
 ROW = [10.5, 0.25, 7, 2, True, "Oslo"]

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import models
 import pytest
-
-from conftest import serving, wait_healthy
+from serving_process import serving, wait_healthy
 
 BODY = json.dumps({"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2]]}})
 

@@ -11,6 +11,7 @@ from typing import Any
 import models
 import numpy as np
 import pytest
+from serving_process import serving
 from sklearn import ensemble, linear_model, preprocessing
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
@@ -27,7 +28,6 @@ from test_sklearn_programs import (
     mixed,
 )
 
-from conftest import serving
 from slipway_serving.convert.builder import Builder
 from slipway_serving.convert.sklearn_estimators import compile_estimator
 from slipway_serving.convert.sklearn_transformers import frame_of

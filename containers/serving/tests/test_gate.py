@@ -11,8 +11,8 @@ import httpx
 import models
 import numpy as np
 import pytest
+from serving_process import RunningServer, serving
 
-from conftest import RunningServer, serving
 from slipway_serving.convert import convert as conversion
 from slipway_serving.convert import sklearn_model
 from slipway_serving.convert.convert import convert

@@ -19,8 +19,7 @@ import models
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from conftest import JSON, RunningServer, serving
+from serving_process import JSON, RunningServer, serving
 
 QUIET = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ROW = {"dataframe_split": {"columns": ["c0", "c1", "c2", "c3"], "data": [[0.1, 0.2, 0.3, 0.4]]}}

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from serving_process import serving
 
-from conftest import serving
 from slipway_serving.convert.builder import CannotCompileError
 from slipway_serving.convert.spark_model import compile_saved, uncovered_stages
 from slipway_serving.convert.spark_saved import SavedStage

@@ -10,6 +10,9 @@ from slipway_trainer.job import DataObject, Window
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.training import train
 
+# In a process of their own: under xdist pyspark takes the worker for a doctest run and exits.
+pytestmark = pytest.mark.integration
+
 
 def test_the_refit_is_the_champions_pipeline_fitted_on_the_old_rows_and_judged_on_the_new(job, champion):
     import mlflow

@@ -3,10 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from trainer_rows import make_rows
 
 from slipway_trainer.job import DataObject
 from slipway_trainer.validation import propose, validate
+
+# In a process of their own: under xdist pyspark takes the worker for a doctest run and exits.
+pytestmark = pytest.mark.integration
 
 
 def test_a_dirty_object_is_refused_alone_with_its_reasons_and_page(job, tmp_path):

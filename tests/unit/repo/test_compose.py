@@ -25,7 +25,8 @@ def test_every_image_is_built_from_containers_with_its_base_as_argument() -> Non
 
 
 def test_what_dockerfiles_copy_is_there() -> None:
-    for dockerfile in ROOT.glob("containers/*/Dockerfile"):
+    # The serving image's context is made for each release: its lock, the serving app, the model.
+    for dockerfile in set(ROOT.glob("containers/*/Dockerfile")) - {ROOT / "containers" / "serving" / "Dockerfile"}:
         for line in dockerfile.read_text().splitlines():
             if line.startswith("COPY"):
                 sources = [word for word in line.split()[1:-1] if not word.startswith("--")]
