@@ -173,7 +173,8 @@ def main() -> None:
     systems = [kind(environments, options.workers) for kind in SYSTEMS]
     absent = [f"{system.name}: {reason}." for system in systems if (reason := system.absent())]
     systems = [system for system in systems if not system.absent()]
-    make_environments(environments, {system.environment for system in systems} | {"mlflow"})
+    builders = {"mlflow"} | ({"slipway-spark"} if "spark" in wanted else set())
+    make_environments(environments, {system.environment for system in systems} | builders)
     make_models(folder / "models", environments, spark="spark" in wanted)
     rows: list[Row] = []
     for name in wanted:

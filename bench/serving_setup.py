@@ -23,10 +23,11 @@ from bench.report import ROOT
 
 PYTHON = "3.11"
 SCIKIT = ("scikit-learn==1.9.1", "pandas==3.1.1", "numpy==2.4.6")
-PYSPARK = "pyspark==4.3.0"
+PYSPARK = "pyspark[connect]==4.3.0"  # without grpc, MLflow's spark flavor ends the process while it imports
 MLFLOW = "3.17.2"
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "slipway": (*SCIKIT, f"mlflow-skinny=={MLFLOW}", str(ROOT / "containers" / "serving")),
+    "slipway-spark": (*SCIKIT, f"mlflow-skinny=={MLFLOW}", PYSPARK, str(ROOT / "containers" / "serving")),
     "mlflow": (*SCIKIT, f"mlflow=={MLFLOW}", "gunicorn", "uvicorn-worker", PYSPARK),
     "mlserver": (*SCIKIT, f"mlflow=={MLFLOW}", "mlserver", "mlserver-mlflow"),
     "bentoml": (*SCIKIT, "cloudpickle", "bentoml>=1.4"),
@@ -116,7 +117,8 @@ def make_models(folder: Path, environments: Path, *, spark: bool) -> None:
         subprocess.run([python, "-c", TRAIN_SPARK, str(folder)], check=True, env=environment, cwd=folder)
     for model in sorted(path.parent for path in folder.glob("*/MLmodel")):
         if not (model / "engine.json").exists():
-            _convert(model, python if model.name == "spark" else str(environments / "slipway" / "bin" / "python"))
+            name = "slipway-spark" if model.name == "spark" else "slipway"
+            _convert(model, str(environments / name / "bin" / "python"))
 
 
 def _convert(model: Path, python: str) -> None:

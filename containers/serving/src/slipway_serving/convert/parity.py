@@ -57,7 +57,7 @@ class Parity:
         if math.isfinite(difference):
             self.largest_difference = max(self.largest_difference, difference)
         if difference > RELATIVE_TOLERANCE:
-            self.mismatch = f"expected {str(expected)[:200]}, found {str(found)[:200]} for {subject[:500]}"
+            self.mismatch = _difference_in_words(expected, found, subject)
 
 
 def compare(original: Engine, compiled: FastEngine, probes: Probes, *, alone: bool = False) -> Parity:
@@ -78,16 +78,14 @@ def compare(original: Engine, compiled: FastEngine, probes: Probes, *, alone: bo
     answer = compiled.answer if alone else compiled.answer_covered
     for start in range(0, len(probes.ordinary), ROWS_AT_ONCE):
         rows = probes.ordinary[start : start + ROWS_AT_ONCE]
-        _compare_one(original, answer, json_request(probes.names, rows), len(rows), parity)
+        _compare_one(original, answer, json_request(probes.names, rows), rows, parity)
     handed_over = parity.handed_over
     for row in [*probes.ordinary[:10], *probes.odd]:
         if parity.mismatch:
             return parity
-        _compare_one(original, answer, json_request(probes.names, [row]), 1, parity)
-    csv_rows = [row for row in probes.ordinary if all(value is not None for value in row)]
-    _compare_one(
-        original, answer, csv_request(probes.names, csv_rows[:ROWS_AT_ONCE]), len(csv_rows[:ROWS_AT_ONCE]), parity
-    )
+        _compare_one(original, answer, json_request(probes.names, [row]), [row], parity)
+    complete = [row for row in probes.ordinary if all(value is not None for value in row)][:ROWS_AT_ONCE]
+    _compare_one(original, answer, csv_request(probes.names, complete), complete, parity)
     requests = math.ceil(len(probes.ordinary) / ROWS_AT_ONCE)
     if not parity.mismatch and handed_over > (1 - MIN_COVERED) * requests:
         parity.mismatch = f"{handed_over} of {requests} ordinary requests are not covered"
@@ -119,20 +117,23 @@ def _outcome(answer: Callable[[Request], Response | None], request: Request) -> 
 
 
 def _compare_one(
-    original: Engine, answer: Callable[[Request], Response | None], request: Request, rows: int, parity: Parity
+    original: Engine, answer: Callable[[Request], Response | None], request: Request, rows: list[Row], parity: Parity
 ) -> None:
     expected = _outcome(original.answer, request)
     found = _outcome(answer, request)
-    subject = request.body.decode("utf-8", "replace")
     if found is None:
         parity.handed_over += 1
     elif isinstance(expected, int) or isinstance(found, int):
         parity.refused += 1
         if expected != found:
-            parity.mismatch = f"expected {str(expected)[:200]}, found {str(found)[:200]} for {subject[:500]}"
+            parity.mismatch = _difference_in_words(expected, found, json.dumps(rows))
     else:
-        parity.rows += rows
-        parity.check(expected, found, subject)
+        parity.rows += len(rows)
+        parity.check(expected, found, json.dumps(rows))
+
+
+def _difference_in_words(expected: Any, found: Any, subject: str) -> str:
+    return f"expected {str(expected)[:200]}, found {str(found)[:200]} for {subject[:1500]}"
 
 
 def _difference(expected: Any, found: Any) -> float:

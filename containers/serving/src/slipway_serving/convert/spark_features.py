@@ -33,6 +33,7 @@ class Table:
     def __init__(self, builder: Builder, columns: list[Column]) -> None:
         self.builder = builder
         self._columns: dict[str, Column | Matrix] = {column.name: column for column in columns}
+        self.vectors: set[str] = set()
 
     def __getitem__(self, name: str) -> Column | Matrix:
         if name not in self._columns:
@@ -41,6 +42,11 @@ class Table:
 
     def __setitem__(self, name: str, value: Matrix) -> None:
         self._columns[name] = value
+
+    def set_vector(self, name: str, value: Matrix) -> None:
+        """Add a column of vectors, whose nulls Spark does not look for."""
+        self._columns[name] = value
+        self.vectors.add(name)
 
     def numbers(self, name: str) -> Matrix:
         """Return a column of numbers or vectors."""
@@ -58,7 +64,7 @@ def _compiles(*names: str) -> Callable[[Maker], Maker]:
 
 def _one_to_one(table: Table, stage: SavedStage, make: Callable[[Matrix], Matrix]) -> None:
     for source, target in stage.columns():
-        table[target] = make(table.numbers(source))
+        table.set_vector(target, make(table.numbers(source)))
 
 
 @_compiles("StringIndexerModel")
@@ -95,19 +101,23 @@ def _one_hot(table: Table, stage: SavedStage) -> None:
     for (source, target), size in zip(stage.columns(), stage.row["categorySizes"], strict=True):
         category = table.builder.apply("category", table.numbers(source), size=size, keep=keep)
         width = size + keep - bool(stage.params["dropLast"])
-        table[target] = Matrix(table.builder.step("one_hot", category.register, widths=[width]), width)
+        table.set_vector(target, Matrix(table.builder.step("one_hot", category.register, widths=[width]), width))
 
 
 @_compiles("VectorAssembler")
 def _vector_assembler(table: Table, stage: SavedStage) -> None:
-    parts = [table.numbers(name) for name in stage.params["inputCols"]]
-    assembled = table.builder.concat(parts)
+    names = stage.params["inputCols"]
     invalid = stage.params.get("handleInvalid", "error")
-    if invalid == "error":
-        assembled = table.builder.apply("no_null", assembled)
-    elif invalid == "skip":
-        table.builder.step("keep_complete", assembled.register)
-    table[stage.params["outputCol"]] = assembled
+    singles = [table.numbers(name) for name in names if name not in table.vectors]
+    if singles and invalid == "error":
+        _add_check(table, singles, "no_null")
+    elif singles and invalid == "skip":
+        _add_check(table, singles, "keep_complete")
+    table.set_vector(stage.params["outputCol"], table.builder.concat([table.numbers(name) for name in names]))
+
+
+def _add_check(table: Table, parts: list[Matrix], operation: str) -> None:
+    table.builder.step(operation, table.builder.concat(parts).register)
 
 
 @_compiles("ImputerModel")
@@ -199,7 +209,11 @@ def _binarizer(table: Table, stage: SavedStage) -> None:
         limit = number(limits[index] if limits else stage.params["threshold"])
         value = table.builder.apply("no_null", table.numbers(source))
         edges = [np.array([np.nextafter(limit, math.inf)])] * value.width
-        table[target] = table.builder.apply("bucket", value, edges=edges)
+        binary = table.builder.apply("bucket", value, edges=edges)
+        if source in table.vectors:
+            table.set_vector(target, binary)
+        else:
+            table[target] = binary
 
 
 @_compiles("PCAModel")
@@ -235,7 +249,7 @@ def _vector_slicer(table: Table, stage: SavedStage) -> None:
 def _selector(table: Table, stage: SavedStage) -> None:
     chosen = stage.row["selectedFeatures"]
     source = table.numbers(stage.params["featuresCol"])
-    table[stage.params["outputCol"]] = _take(table, source, chosen)
+    table.set_vector(stage.params["outputCol"], _take(table, source, chosen))
 
 
 def _take(table: Table, value: Matrix, columns: list[int]) -> Matrix:

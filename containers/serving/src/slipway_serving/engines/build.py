@@ -17,7 +17,6 @@ from slipway_serving.forms.csv_form import CsvForm
 from slipway_serving.forms.json_forms import JsonForms, TensorForms
 from slipway_serving.forms.layout import columns_of
 from slipway_serving.message import CSV, JSON
-from slipway_serving.program.explain import CannotExplainError, Explainer
 from slipway_serving.program.program import Program
 from slipway_serving.program.store import load_program
 
@@ -42,13 +41,13 @@ def load_engine(model_dir: Path, explain: str = "") -> Engine:
 
     Raises
     ------
-    CannotExplainError
+    ValueError
         Explanations are asked for and this model has none.
     """
     path = model_dir / ENGINE_FILE
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"engine": "pyfunc"}
     if explain and record["engine"] != "native":
-        raise CannotExplainError(f"the engine {record['engine']} cannot explain predictions; only compiled models can")
+        raise ValueError(f"the engine {record['engine']} cannot explain predictions; only compiled models can")
     if record["engine"] == "pyfunc":
         return PyfuncEngine(model_dir)
     return build_engine(record, model_dir, model_dir, explain)
@@ -84,7 +83,7 @@ def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path, exp
         document = load_program(program_dir)
         scorer = program = Program(document)
         if explain:
-            explainer = Explainer(document, columns_of(layout)).explain
+            explainer = _explainer(document, layout)
         if record.get("fallback") == "program":
             make_fallback = partial(program_behind_mlflow, program, layout["columns"], model_dir)
     else:
@@ -92,3 +91,9 @@ def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path, exp
     engine = FastEngine(record["engine"], scorer, readers, names, make_fallback, explainer)
     engine.calibrate(Batch(1, np.zeros((1, numeric)), {name: [""] for name in texts}))
     return engine
+
+
+def _explainer(document: dict[str, Any], layout: dict[str, Any]) -> Callable[[Batch], tuple[Any, dict[str, Any]]]:
+    from slipway_serving.program.explain import Explainer
+
+    return Explainer(document, columns_of(layout)).explain

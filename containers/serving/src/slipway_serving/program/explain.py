@@ -31,7 +31,7 @@ _AFTER_SCORE = {"ravel", "largest", "above", "labels", "column", "two_shares", "
 Sources = list[str]
 
 
-class CannotExplainError(Exception):
+class CannotExplainError(ValueError):
     """The program's score cannot be split among the request's columns."""
 
 
