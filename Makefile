@@ -30,8 +30,10 @@ test: $(DEV_READY) ## all tests but the long ones
 	@$(PYTEST) -m "(e2e or integration) and not long"
 
 test-all: $(DEV_READY) ## all tests
-	@$(PYTEST) -m "not long and not e2e and not integration" -n 2 --dist loadscope
-	@$(PYTEST) -m "e2e or integration or long"
+	@status=0; \
+	$(PYTEST) -m "not long and not e2e and not integration" -n 2 --dist loadscope || status=1; \
+	$(PYTEST) -m "e2e or integration or long" || status=1; \
+	exit $$status
 
 lint: $(DEV_READY) ## ruff, mypy, import contracts, service specs
 	@$(BIN)/ruff check .
