@@ -235,7 +235,7 @@ def wrk(url: str, body: bytes, form: str, connections: int, seconds: float, fold
         "wrk",
         "-t1",
         f"-c{connections}",
-        f"-d{seconds:g}s",
+        f"-d{round(seconds) or 1}s",
         "--timeout",
         "60s",
         "--latency",
