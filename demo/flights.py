@@ -73,20 +73,18 @@ def make_pipeline(*, unknown: str = "ignore") -> Pipeline:
     """An unfitted pipeline: one-hot categories, scaled numbers, logistic regression.
 
     Args:
-        unknown: What a category that was not learnt does: ``ignore`` or ``error``.
+        unknown: What an airline that was not learnt does: ``ignore`` or ``error``.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+    carrier = OneHotEncoder(handle_unknown=unknown, min_frequency=20 if unknown == "ignore" else None)
     columns = ColumnTransformer(
         [
-            (
-                "categories",
-                OneHotEncoder(handle_unknown=unknown, min_frequency=20 if unknown == "ignore" else None),
-                CATEGORIES,
-            ),
+            ("carrier", carrier, ["carrier"]),
+            ("places", OneHotEncoder(handle_unknown="ignore", min_frequency=20), ["origin", "dest"]),
             ("numbers", StandardScaler(), NUMBERS),
         ]
     )
