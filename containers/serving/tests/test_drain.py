@@ -21,11 +21,12 @@ def sleeper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Client(threading.Thread):
-    """Sends requests over one kept-alive connection, opening another when the server closes it."""
+    """Sends requests over one kept-alive connection, opening another when either side closes it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, keep_alive: bool) -> None:
         super().__init__(daemon=True)
         self.port = port
+        self.headers = {"content-type": "application/json", **({} if keep_alive else {"connection": "close"})}
         self.answered = 0
         self.lost: list[str] = []
 
@@ -42,7 +43,7 @@ class Client(threading.Thread):
     def _use(self, connection: http.client.HTTPConnection) -> bool:
         while True:
             try:
-                connection.request("POST", "/invocations", BODY, {"content-type": "application/json"})
+                connection.request("POST", "/invocations", BODY, self.headers)
                 response = connection.getresponse()
                 answer = json.loads(response.read())
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -57,10 +58,12 @@ class Client(threading.Thread):
                 return True
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_no_request_is_lost_when_the_server_is_told_to_stop(sleeper: Path, tmp_path: Path, workers: str):
+@pytest.mark.parametrize(("workers", "keep_alive"), [("1", True), ("2", True), ("2", False)])
+def test_no_request_is_lost_when_the_server_is_told_to_stop(
+    sleeper: Path, tmp_path: Path, workers: str, keep_alive: bool
+):
     with serving(sleeper, tmp_path, MODEL_SERVER_WORKERS=workers) as server:
-        clients = [Client(int(server.url.rsplit(":", 1)[1])) for _ in range(16)]
+        clients = [Client(int(server.url.rsplit(":", 1)[1]), keep_alive=keep_alive) for _ in range(16)]
         for client in clients:
             client.start()
         time.sleep(1)
