@@ -64,6 +64,7 @@ def test_the_trigger_form_has_few_fields_with_words(world, log_in) -> None:
     for label in ("Model version", "Reason", "Overrides"):
         assert label in text, text
     assert form.locator("[name^='element_']").count() <= 4
+    assert form.get_by_role("button", name="Trigger", exact=True).is_enabled(), "Trigger works without any change"
     assert "candidate" in [each.input_value() for each in form.locator("input[name^='element_']").all()]
 
 
@@ -79,7 +80,9 @@ def test_the_approver_reads_the_report_says_why_and_the_run_goes_on(world, log_i
     text = page.inner_text("body")
     for part in ("Put release", "into production?", "Answers to JSON equal the original model's", "p99", "Reason"):
         assert part in text, text
-    page.locator("[name='element_reason']").fill("read in a browser")
+    reason = page.locator("[name='element_reason']")
+    assert reason.input_value() == "", "the run's own reason is not the approver's"
+    reason.fill("read in a browser")
     page.wait_for_timeout(3000)  # an answer within a second of the question can fail its task
     page.get_by_role("button", name="Approve").first.click()
 
