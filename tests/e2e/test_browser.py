@@ -94,8 +94,8 @@ def test_the_approver_reads_the_report_says_why_and_the_run_goes_on(world, log_i
 @pytest.mark.parametrize("dag", ["seen.deploy", "seen.promote"])
 def test_the_graph_shows_every_task_by_name(world, log_in, dag) -> None:
     page = log_in("admin")
-    page.add_init_script("localStorage.setItem('dag_view', 'graph'); localStorage.setItem('dagView', '\"graph\"')")
     page.goto(f"/dags/{dag}")
+    page.get_by_label("Show Graph").click()
     page.locator(".react-flow__node").first.wait_for()
     picture(page, f"graph-{dag}")
 
@@ -107,8 +107,8 @@ def test_the_graph_shows_every_task_by_name(world, log_in, dag) -> None:
 
 def test_the_dags_page_explains_itself(world, log_in) -> None:
     page = log_in("admin")
-    page.goto("/dags/seen.deploy/details")
-    page.get_by_role("button", name=re.compile("Doc", re.IGNORECASE)).first.click()
+    page.goto("/dags/seen.deploy")
+    page.get_by_label("Dag Docs").click()
     page.get_by_text("deploys the version that carries the alias").first.wait_for()
     picture(page, "dag-page")
 
