@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from trainer_rows import FEATURES, make_rows, run_trainer
@@ -11,39 +14,19 @@ from slipway_trainer.job import Champion
 
 pytestmark = [pytest.mark.spark, pytest.mark.long, pytest.mark.timeout(600)]
 
-_CHAMPION = """
-import sys
-from pathlib import Path
-import mlflow, pandas as pd
-from mlflow.models import infer_signature
-from pyspark.ml import Pipeline
-from pyspark.ml.classification import GBTClassifier
-from pyspark.ml.feature import OneHotEncoder, StringIndexer, VectorAssembler
-from slipway_trainer.spark.session import start_session
-rows, out = pd.read_parquet(sys.argv[1]), Path(sys.argv[2])
-spark = start_session("champion", cache_dir=out)
-frame = spark.createDataFrame(rows.drop(columns="at"))
-stages = [StringIndexer(inputCol="colour", outputCol="colour_index", handleInvalid="keep"),
-          OneHotEncoder(inputCol="colour_index", outputCol="colour_hot"),
-          VectorAssembler(inputCols=["colour_hot", "size", "weight"], outputCol="features"),
-          GBTClassifier(labelCol="late", maxIter=5, maxDepth=3, seed=7)]
-fitted = Pipeline(stages=stages).fit(frame)
-features = rows[["colour", "size", "weight"]]
-mlflow.spark.save_model(fitted, str(out / "model"), signature=infer_signature(features, pd.Series([0.0])),
-                        pip_requirements=["mlflow", "pyspark"])
-spark.stop()
-"""
+# Spark 4.3 takes ``python -c`` for a doctest and ends the process, so the champion is made by a file.
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def spark_champion(tmp_path_factory):
-    import subprocess
-    import sys
-
     folder = tmp_path_factory.mktemp("spark")
     make_rows(300, seed=9).to_parquet(folder / "rows.parquet")
     done = subprocess.run(
-        [sys.executable, "-c", _CHAMPION, folder / "rows.parquet", folder], capture_output=True, text=True, check=False
+        [sys.executable, HERE / "save_champion.py", folder / "rows.parquet", folder],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return Champion(1, str(folder / "model"))
