@@ -1,6 +1,6 @@
 """Release images: Slipway's layer builder beside ``docker build && docker push`` and buildah, on one registry.
 
-    python -m bench.image [--repeats 5] [--peers docker,docker-cache,buildah]
+    python -m bench.image [--repeats 5] [--peers docker,docker-cache,buildah] [--append]
 
 Each repeat walks every system through the same story in a new repository: a first build with nothing at hand (cold), a
 new model on the same worker, a new model on a fresh worker, one package in another version. Seconds are wall time from
@@ -36,7 +36,7 @@ from bench.image_setup import (
     write_model,
 )
 from bench.peers.image_builders import Buildah, Docker
-from bench.report import OURS, ROOT, Row, publish
+from bench.report import OURS, ROOT, Row, earlier_rows, publish
 from slipway.artifacts.lock import DependencyLock
 from slipway.images.builder import ImageRequest, build_image
 from slipway.images.docker_engine import write_context
@@ -133,15 +133,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peers", default="docker,docker-cache,buildah")
+    parser.add_argument("--append", action="store_true", help="add to the last run's rows instead of starting again")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the engine and the registry end with us
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-image-")))
         registry = stack.enter_context(loopback_registry(work / "registry"))
         systems, base, notes = _systems(arguments.peers.split(","), registry, work, stack)
-        rows = list(_measure(systems, base, registry, work, arguments.repeats))
-        notes.append(f"{arguments.repeats} repeats, systems in turn; median (least–greatest).")
-        publish("image", rows, versions={system.name: system.version() for system in systems}, notes=notes)
+        versions = {system.name: system.version() for system in systems}
+        rows = earlier_rows("image", versions) if arguments.append else []
+        rows += _measure(systems, base, registry, work, arguments.repeats)
+        repeats = sum((row.case, row.system, row.metric) == (COLD, OURS, "time") for row in rows)
+        notes.append(f"{repeats} repeats, systems in turn; median (least–greatest).")
+        publish("image", rows, versions=versions, notes=notes)
 
 
 def _measure(systems: list[System], base: str, registry: LoopbackRegistry, work: Path, repeats: int) -> Iterator[Row]:

@@ -57,6 +57,30 @@ def publish(
     page.write_text(place(text, name, "\n".join([table(rows), "", *_notes(versions or {}, notes)])))
 
 
+def earlier_rows(name: str, versions: Mapping[str, str], *, folder: Path = ROOT / "var" / "bench") -> list[Row]:
+    """Return the rows of the last run, for a run that goes on with it: long benchmarks are measured in pieces.
+
+    Args:
+        name: of the benchmark.
+        versions: of the systems that take part now; those that took part before must have been the same.
+        folder: holds ``<name>.json``.
+
+    Raises:
+        ValueError: there is no earlier run, or it was on another machine or of other versions.
+    """
+    path = folder / f"{name}.json"
+    if not path.exists():
+        raise ValueError(f"{path} is not there: run the first piece without --append")
+    document = json.loads(path.read_text())
+    for what, found, now in [
+        ("machine", document["machine"], machine()),
+        *((system, document["versions"].get(system, version), version) for system, version in versions.items()),
+    ]:
+        if found != now:
+            raise ValueError(f"{path}: {what} was {found!r} and is {now!r} now: start again without --append")
+    return [Row(**row) for row in document["rows"]]
+
+
 def machine() -> str:
     """Say on what was measured."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

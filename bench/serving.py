@@ -1,6 +1,7 @@
 """Serving: requests a second, latency, CPU, memory and cold start of our model server beside MLflow's and others.
 
     python -m bench.serving [--repeats 5] [--seconds 2] [--workers 1] [--models linear,forest,boosting,spark]
+                            [--append]
 
 All servers of a model are up at once and take turns under load, so that what else the machine does meets them alike;
 each has its own environment under ``var/bench/env`` with the same scikit-learn, the same number of workers and one
@@ -24,7 +25,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.peers.model_servers import CSV, JSON, SYSTEMS, MlflowServe, ModelServer, Slipway, SlipwayPyfunc
-from bench.report import OURS, ROOT, Row, publish
+from bench.report import OURS, ROOT, Row, earlier_rows, publish
 from bench.serving_setup import (
     Running,
     free_port,
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--models", default="linear,forest,boosting,spark")
+    parser.add_argument("--append", action="store_true", help="add to the last run's rows instead of starting again")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         parser.error("wrk is not installed: apt-get install wrk")
@@ -181,7 +183,7 @@ def main() -> None:
     builders = {"mlflow"} | ({"slipway-spark"} if "spark" in wanted else set())
     make_environments(environments, {system.environment for system in systems} | builders)
     make_models(folder / "models", environments, spark="spark" in wanted)
-    rows: list[Row] = []
+    rows: list[Row] = earlier_rows("serving", versions(systems)) if options.append else []
     for name in wanted:
         chosen = [system for system in systems if name != "spark" or isinstance(system, SPARK_SYSTEMS)]
         if name == "spark":

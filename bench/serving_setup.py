@@ -25,6 +25,7 @@ PYTHON = "3.11"
 SCIKIT = ("scikit-learn==1.9.1", "pandas==3.1.1", "numpy==2.4.6")
 PYSPARK = "pyspark[connect]==4.3.0"  # without grpc, MLflow's spark flavor ends the process while it imports
 MLFLOW = "3.17.2"
+PLAIN = "-plain"  # a model's folder without our engine
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "slipway": (*SCIKIT, f"mlflow-skinny=={MLFLOW}", str(ROOT / "containers" / "serving")),
     "slipway-spark": (*SCIKIT, f"mlflow-skinny=={MLFLOW}", PYSPARK, str(ROOT / "containers" / "serving")),
@@ -116,7 +117,7 @@ def make_models(folder: Path, environments: Path, *, spark: bool) -> None:
     if spark and not (folder / "spark" / "MLmodel").exists():
         subprocess.run([python, "-c", TRAIN_SPARK, str(folder)], check=True, env=environment, cwd=folder)
     for model in sorted(path.parent for path in folder.glob("*/MLmodel")):
-        if not (model / "engine.json").exists():
+        if not model.name.endswith(PLAIN) and not (model / "engine.json").exists():
             name = "slipway-spark" if model.name == "spark" else "slipway"
             _convert(model, str(environments / name / "bin" / "python"))
 
@@ -129,7 +130,7 @@ def _convert(model: Path, python: str) -> None:
 
 def plain_copy(model: Path) -> Path:
     """Return the model without a compiled engine."""
-    copy = model.parent / f"{model.name}-plain"
+    copy = model.parent / f"{model.name}{PLAIN}"
     if not copy.exists():
         shutil.copytree(model, copy, ignore=shutil.ignore_patterns("engine.json", "program.*"))
     return copy

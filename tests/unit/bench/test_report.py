@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.report import Row, place, publish, table
+import pytest
+
+from bench.report import Row, earlier_rows, place, publish, table
 
 ROWS = [
     Row("cold", "docker", "time", 40.0, "s"),
@@ -40,3 +42,19 @@ def test_publishing_again_replaces_and_leaves_the_rest(tmp_path: Path) -> None:
 def test_words_around_the_table_stay() -> None:
     text = "# Benchmarks\n\nBefore.\n<!-- bench:a -->\nold\n<!-- /bench:a -->\nAfter.\n"
     assert place(text, "a", "new") == text.replace("old", "new")
+
+
+def test_a_run_goes_on_with_the_rows_of_the_last_one(tmp_path: Path) -> None:
+    publish("image", ROWS, versions={"docker": "28.1"}, page=tmp_path / "page.md", folder=tmp_path)
+    assert earlier_rows("image", {"docker": "28.1", "buildah": "1.39"}, folder=tmp_path) == ROWS
+
+
+def test_rows_of_another_version_are_not_mixed_in(tmp_path: Path) -> None:
+    publish("image", ROWS, versions={"docker": "28.1"}, page=tmp_path / "page.md", folder=tmp_path)
+    with pytest.raises(ValueError, match=r"docker was '28.1' and is '29.0' now"):
+        earlier_rows("image", {"docker": "29.0"}, folder=tmp_path)
+
+
+def test_there_must_be_a_first_piece(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="first piece without --append"):
+        earlier_rows("image", {}, folder=tmp_path)

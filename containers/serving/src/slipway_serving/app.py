@@ -11,6 +11,7 @@ from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defi
 
 from slipway_serving.board import prometheus
 from slipway_serving.message import JSON, Request, Response
+from slipway_serving.patience import Patience
 from slipway_serving.problem import problem
 from slipway_serving.scoring import MAX_STUCK_THREADS, ScoringQueue, answer_safely
 
@@ -56,11 +57,13 @@ class App:
         self._board = board
         self._row = row
         self._log = access_log
+        self._patience = Patience(BODY_TIMEOUT_SECONDS)
         self._queue = ScoringQueue(engine.answer, settings.queue_limit, settings.timeout_seconds)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start what needs the event loop."""
         self._log.start(loop)
+        self._patience.start(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Write what is left of the log."""
@@ -124,9 +127,10 @@ class App:
         if is_known and int(declared or 0) > limit:
             return _too_large(limit)
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-                body: bytes | Response = await protocol() if is_known else await _collect(protocol, limit)
-                return body
+            body: bytes | Response = await self._patience.wait_for(
+                protocol() if is_known else _collect(protocol, limit)
+            )
+            return body
         except TimeoutError:
             return problem(408, "BAD_REQUEST", f"The body did not arrive within {BODY_TIMEOUT_SECONDS:g} s")
         except (ProtocolError, ProtocolClosed):

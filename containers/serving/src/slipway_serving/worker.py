@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -54,6 +55,8 @@ def make_app(settings: Settings, board: Board, worker: int) -> App:
         _logger.exception("the model in %s cannot be served", settings.model_dir)
         raise SystemExit(LOAD_FAILED) from None
     seconds = time.perf_counter() - started
+    gc.collect()
+    gc.freeze()  # the model is here to stay: collections need not look at it
     row = board.row(worker)
     row.set("load_seconds", seconds)
     row.set("ready", 1.0 if self_test.passed else 0.0)
