@@ -44,19 +44,34 @@ class Bucket:
         location: bucket and prefix.
         endpoint_url: another S3 than AWS's.
         workers: number of threads that will use this object.
+        verify: whether to verify TLS certificates, or the path of a CA bundle; None: botocore's default.
+        config: settings of the botocore client; they go over Slipway's own.
     """
 
-    def __init__(self, session: boto3.Session, location: S3Location, endpoint_url: str | None, workers: int) -> None:
+    def __init__(
+        self,
+        session: boto3.Session,
+        location: S3Location,
+        endpoint_url: str | None,
+        workers: int,
+        *,
+        verify: bool | str | None = None,
+        config: Config | None = None,
+    ) -> None:
         self.location = location
-        config = Config(
+        settings = Config(
             max_pool_connections=workers + 2,
             retries={"mode": "standard", "max_attempts": _ATTEMPTS},
             request_checksum_calculation="when_required",  # what we send carries its MD5
             response_checksum_validation="when_required",  # what we fetch is compared with its ETag
         )
         with aws_call(f"use {location}", unavailable=StorageUnavailableError):
-            self.client: S3Client = session.client("s3", endpoint_url=endpoint_url, config=config)
-        self._store = _open_store(session, self.client, location.bucket)
+            self.client: S3Client = session.client(
+                "s3", endpoint_url=endpoint_url, verify=verify, config=settings.merge(config) if config else settings
+            )
+        # obstore knows neither a CA bundle of one's own nor botocore's settings (proxies, say): boto3 goes alone then.
+        usual = config is None and verify in (None, True)
+        self._store = _open_store(session, self.client, location.bucket) if usual else None
         self.name = location.bucket
         self._failures = 0
         self.hides_tags = False  # learned: this bucket's ETags do not tell the content (KMS encryption)

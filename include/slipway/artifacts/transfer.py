@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import boto3
+from botocore.config import Config
 
 from slipway.artifacts.bucket import Bucket
 from slipway.artifacts.content_tag import file_has_tag
@@ -73,6 +75,8 @@ def sync(
     exclude: Sequence[str] = (),
     dry_run: bool = False,
     workers: int = 16,
+    verify: bool | str | None = None,
+    config: Config | None = None,
     on_progress: Callable[[SyncProgress], None] | None = None,
 ) -> SyncResult:
     """Make the destination hold what the source holds.
@@ -87,6 +91,8 @@ def sync(
         exclude: glob patterns of files that are left alone on both sides.
         dry_run: only plan.
         workers: copies at a time.
+        verify: whether to verify TLS certificates, or the path of a CA bundle; None: botocore's default.
+        config: settings of the botocore client, proxies for example.
         on_progress: called from working threads after each file or piece.
 
     Returns:
@@ -98,7 +104,11 @@ def sync(
         AccessDeniedError, StorageUnavailableError, ThrottledError: S3; running the sync again goes on.
     """
     began = time.monotonic()
-    source, destination = _open_sides(source_uri, destination_uri, session, endpoint_url, workers)
+    source, destination = _open_sides(
+        source_uri,
+        destination_uri,
+        partial(Bucket, session, endpoint_url=endpoint_url, workers=workers, verify=verify, config=config),
+    )
     run = _Run(source, destination, include, exclude, workers, on_progress)
     try:
         plan = run.plan(delete=delete, source_uri=source_uri)
@@ -227,7 +237,7 @@ def _list_destination(destination: Side) -> dict[str, Entry]:
 
 
 def _open_sides(
-    source_uri: str, destination_uri: str, session: boto3.Session, endpoint_url: str | None, workers: int
+    source_uri: str, destination_uri: str, open_bucket: Callable[[S3Location], Bucket]
 ) -> tuple[Side, Side]:
     source, destination = parse_location(source_uri), parse_location(destination_uri)
     if isinstance(source, LocalLocation) and isinstance(destination, LocalLocation):
@@ -237,7 +247,7 @@ def _open_sides(
     if str(source).startswith(str(destination)) or str(destination).startswith(str(source)):
         raise InvalidInputError(f"{source_uri} and {destination_uri} overlap: one would be copied into itself.")
     sides: Iterable[Side] = (
-        Bucket(session, place, endpoint_url, workers) if isinstance(place, S3Location) else LocalFolder(place.folder)
+        open_bucket(place) if isinstance(place, S3Location) else LocalFolder(place.folder)
         for place in (source, destination)
     )
     first, second = sides

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,8 +84,17 @@ def load_services(project: Path) -> ServiceCatalog:
     for candidate, problems in _check_together(candidates):
         wrong[candidate.path] = report(candidate.path, problems)
     specs = {each.spec.name: each.spec for each in candidates if each.path not in wrong}
-    invalid = tuple(InvalidService(_dag_safe(path.stem), path, message) for path, message in sorted(wrong.items()))
-    return ServiceCatalog(dict(sorted(specs.items())), invalid)
+    return ServiceCatalog(dict(sorted(specs.items())), tuple(_invalid_services(wrong)))
+
+
+def _invalid_services(wrong: dict[Path, str]) -> Iterator[InvalidService]:
+    taken: set[str] = set()
+    for path, message in sorted(wrong.items()):
+        name = _dag_safe(path.stem)
+        if name in taken:  # flights.yaml and flights.yml
+            name = _dag_safe(path.name)
+        taken.add(name)
+        yield InvalidService(name, path, message)
 
 
 def _check_together(candidates: list[_Candidate]) -> list[tuple[_Candidate, list[Problem]]]:

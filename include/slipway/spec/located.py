@@ -55,6 +55,7 @@ class Located:
         key_lines: for a dict, the line of each key.
         size: the number of values in it, with aliases put in.
         depth: how deeply the values in it are nested; 0 for a scalar.
+        written: a plain scalar as it stands in the file: ``3.10``, not the number 3.1; else None.
     """
 
     value: Any
@@ -62,6 +63,7 @@ class Located:
     key_lines: dict[str, int] = field(default_factory=dict)
     size: int = 1
     depth: int = 0
+    written: str | None = None
 
     def plain(self) -> Any:
         """Return the value without places."""
@@ -194,7 +196,8 @@ class _Builder:
         elif isinstance(event, yaml.AliasEvent):
             self._add(self._anchored(str(event.anchor), line), line)
         elif isinstance(event, yaml.ScalarEvent):
-            node = Located(scalar(event.value) if event.implicit[0] else event.value, line)
+            plain = event.implicit[0]
+            node = Located(scalar(event.value), line, written=event.value) if plain else Located(event.value, line)
             if event.anchor:
                 self.anchors[event.anchor] = node
             self._add(node, line)

@@ -58,8 +58,15 @@ def _describe(model: type[BaseModel], document: Located, finding: ErrorDetails) 
     elif finding["type"] == "extra_forbidden":
         message = _unknown_field(model, path)
     else:
-        message = f"found {show(finding['input'])}; expected {_expected(finding['type'], context, finding['input'])}"
+        written = _as_written(document.find(path), finding["input"])
+        message = f"found {written}; expected {_expected(finding['type'], context, finding['input'], written)}"
     return Problem(document.line_of(path), dotted(path), message)
+
+
+def _as_written(blamed: Located | None, value: Any) -> str:
+    """A number as the file has it: who reads that 3.1 must be put in quotes looks for 3.10 in vain."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _printable(blamed.written[:80]) if is_number and blamed and blamed.written else show(value)
 
 
 def show(value: Any) -> str:
@@ -104,7 +111,7 @@ _LIMITS = {
 }
 
 
-def _expected(kind: str, context: dict[str, Any], found: Any) -> str:
+def _expected(kind: str, context: dict[str, Any], found: Any, written: str) -> str:
     if kind in _LIMITS:
         key, words = _LIMITS[kind]
         return f"{words} {context[key]:g}"
@@ -112,7 +119,7 @@ def _expected(kind: str, context: dict[str, Any], found: Any) -> str:
         accepted = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         return _with_suggestion(f"one of {', '.join(accepted)}", found, accepted)
     if kind == "string_type" and isinstance(found, bool | int | float):
-        return f'text; put it in quotes: "{show(found)}"'
+        return f'text; put it in quotes: "{written}"'
     if kind in ("int_type", "float_type") and isinstance(found, str) and _is_number(found):
         return f"{_TYPES[kind]}; leave out the quotes"
     if kind == "bool_type" and isinstance(found, str) and found.lower() in ("yes", "no", "on", "off", "true", "false"):

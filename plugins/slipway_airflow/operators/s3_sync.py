@@ -85,6 +85,8 @@ class S3SyncOperator(AwsBaseOperator[SlipwayAwsHook]):
             exclude=tuple(self.exclude),
             dry_run=self.plan_only,
             workers=self.workers,
+            verify=self.hook.verify,
+            config=self.hook.conn_config.botocore_config,
         )
         self._log(source, destination, result)
         return {

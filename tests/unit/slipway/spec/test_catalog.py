@@ -72,6 +72,12 @@ def test_the_other_ending_is_pointed_out(write_service: Write, tmp_path: Path) -
     assert "rename it to flights.yaml" in invalid.message
 
 
+def test_two_invalid_files_of_one_stem_keep_names_of_their_own(write_service: Write, tmp_path: Path) -> None:
+    write_service("name: [", "flights.yaml")
+    write_service(text("flights", "m"), "flights.yml")
+    assert [each.name for each in load_services(tmp_path).invalid] == ["flights", "flights.yml"]
+
+
 def test_a_project_without_services_is_empty(tmp_path: Path) -> None:
     catalog = load_services(tmp_path)
     assert (catalog.specs, catalog.invalid) == ({}, ())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from slipway.errors import InvalidSpecError
 from slipway.spec import ServiceSpec, load_spec
+from slipway.spec.located import scalar
 from slipway.spec.reference import service_schema
 
 Fields = st.SearchStrategy[dict[str, Any]]
@@ -151,6 +152,18 @@ rubbish = st.recursive(
 )
 
 
+class _QuotesNumbers(yaml.SafeDumper):
+    """Writes text that YAML 1.2 takes for a number, and YAML 1.1 does not, in quotes: ``0E0`` is one."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(scalar(text), str) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_QuotesNumbers.add_representer(str, _text)
+
+
 def _load(text: str, name: str) -> ServiceSpec:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.yaml"
@@ -173,7 +186,7 @@ def test_a_valid_service_survives_yaml_and_json(fields: dict[str, Any]) -> None:
 def test_a_valid_service_survives_pyyaml(fields: dict[str, Any]) -> None:
     spec = ServiceSpec.model_validate(fields)
     # Left as it is, U+0085 would be written as a line break, which it is in YAML 1.1.
-    text = yaml.safe_dump(spec.model_dump(mode="json"), allow_unicode=False)
+    text = yaml.dump(spec.model_dump(mode="json"), allow_unicode=False, Dumper=_QuotesNumbers)
     assert _load(text, spec.name) == spec
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.errors import InvalidInputError
+from slipway.errors import InvalidInputError, StorageUnavailableError
 from slipway_airflow.operators.s3_sync import S3SyncOperator
 from tests.unit.slipway_airflow.conftest import BUCKET
 
@@ -67,6 +67,17 @@ def test_patterns_choose_what_takes_part(source: str, aws: Any, context: Any) ->
 def test_a_folder_can_be_either_side(source: str, context: Any, tmp_path: Path) -> None:
     sync(source, destination_uri=str(tmp_path / "model")).execute(context("sync"))
     assert (tmp_path / "model" / "data" / "example.json").read_bytes() == b"[1]"
+
+
+def test_settings_of_botocore_reach_every_byte(source: str, context: Any, tmp_path: Path) -> None:
+    nobody = {"http": "http://127.0.0.1:1"}
+    operator = sync(
+        source,
+        destination_uri=str(tmp_path),
+        botocore_config={"proxies": nobody, "retries": {"total_max_attempts": 1}},
+    )
+    with pytest.raises(StorageUnavailableError, match=r"127\.0\.0\.1:1"):
+        operator.execute(context("sync"))
 
 
 def test_an_empty_source_is_an_error(aws: Any, context: Any) -> None:
