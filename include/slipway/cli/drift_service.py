@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from slipway.aws_errors import aws_call
 from slipway.cli.drift import shift_rows
 from slipway.cli.services import find_project
 from slipway.drift.capture import CaptureCounts, read_captures
+from slipway.drift.change_point import ChangePoint
+from slipway.drift.history import change_text, changes_of
 from slipway.drift.run_report import RunReport
 from slipway.drift.store import DriftStore
 from slipway.errors import InvalidInputError, UnknownServiceError
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     import boto3
 
 _ROWS_PER_CALL = 100
+_HISTORY_RUNS = 200
 _LOOK_BACK = timedelta(days=30)
 
 
@@ -44,7 +48,7 @@ def show_drift(service: str, project: Path | None, as_json: bool) -> int:
     if as_json:
         typer.echo(report.model_dump_json())
     else:
-        _print(report)
+        _print(report, changes_of(list(store.runs(_HISTORY_RUNS))))
     return int(report.status == "DRIFTED")
 
 
@@ -119,8 +123,13 @@ def _open(service: str, project: Path | None) -> tuple[boto3.Session, ServiceSpe
     return session, specs[service], store, state.champion if state else None
 
 
-def _print(report: RunReport) -> None:
+def _print(report: RunReport, changes: Mapping[str, Sequence[ChangePoint]]) -> None:
     typer.echo(f"{report.status}  {report.headline()}")
     typer.echo(f"{report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC, release {report.release_id}")
     for each in sorted(report.findings, key=lambda each: (each.verdict != "DRIFTED", -each.value)):
         typer.echo(f"  {each.verdict:<13}{each.column:<24}{each.statistic:<20}{each.value:.4f}")
+    if changes:
+        typer.echo("Changes of level:")
+    for column, found in changes.items():
+        for change in found:
+            typer.echo(f"  {change_text(column, change)}")

@@ -17,6 +17,9 @@ from slipway.drift.profile import Profile
 from slipway.drift.reference import Reference
 from slipway.drift.status import Status
 
+#: The distances on which verdicts rest; one for each column.
+EFFECTS = ("kolmogorov_smirnov", "total_variation")
+
 
 class FindingRecord(BaseModel):
     """One test of one column; see :class:`slipway.drift.judge.Finding`."""

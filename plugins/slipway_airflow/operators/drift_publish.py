@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway.aws_errors import aws_call
+from slipway.drift.history import change_text, changes_of
 from slipway.drift.model_monitor import (
     find_violations,
     read_constraints,
@@ -129,7 +130,13 @@ class DriftPublishOperator(DriftOperator):
             )
             return
         subject = report.headline().encode("ascii", "replace").decode()[:_SUBJECT_CHARACTERS]
-        text = f"{report.text()}\n\nBefore: {before}\nReport: {page or 'none'}\nOwner: {self.spec.owner}\n"
+        began = [
+            change_text(column, changes[-1])
+            for column, changes in changes_of(list(self.store.runs(_HISTORY_RUNS))).items()
+            if column in report.drifted_columns
+        ]
+        told = "\n".join([report.text(), *(["", "When it began:", *began] if began else [])])
+        text = f"{told}\n\nBefore: {before}\nReport: {page or 'none'}\nOwner: {self.spec.owner}\n"
         with aws_call(f"publish to {topic}"):
             self.hook.client("sns").publish(TopicArn=topic, Subject=subject, Message=text)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slipway.aws_errors import aws_call
-from slipway.drift.run_report import RunReport
+from slipway.drift.run_report import EFFECTS, RunReport
 from slipway.drift.status import Status
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 NAMESPACE = "Slipway/Drift"
 MODEL_MONITOR_NAMESPACE = "/aws/sagemaker/Endpoints/data-metric"
 _METRICS_PER_CALL = 500
-_EFFECTS = ("kolmogorov_smirnov", "total_variation")
 Datum = dict[str, Any]
 
 
@@ -64,7 +63,7 @@ def model_monitor_metrics(report: RunReport, schedule: str) -> list[Datum]:
 
 def effects(report: RunReport) -> dict[str, float]:
     """Return the distance of each column on which the verdict rests."""
-    return {each.column: each.value for each in report.findings if each.statistic in _EFFECTS}
+    return {each.column: each.value for each in report.findings if each.statistic in EFFECTS}
 
 
 def put_metrics(cloudwatch: CloudWatchClient, namespace: str, data: Sequence[Datum]) -> None:

@@ -13,6 +13,8 @@ from slipway.drift.statistics.counts import shares
 
 _BARS = 40
 _CATEGORIES = 25
+_MOVED = 6
+_SHOWN_POINTS = 0.1
 OTHERS = "(others)"
 NEW = "(not in the baseline)"
 
@@ -24,6 +26,15 @@ def draw_column(before: ColumnProfile, after: ColumnProfile | None, bins: Bins) 
     if isinstance(before, CategoryProfile) and not isinstance(bins, NumericBins):
         return _categories(before, after if isinstance(after, CategoryProfile) else None, bins.known)
     return {}
+
+
+def moved_most(chart: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return the categories whose share changed most, with the change in percentage points; none for numbers."""
+    if chart.get("kind") != "categorical":
+        return []
+    moves = zip(chart["x"], chart["baseline"], chart["window"], strict=True)
+    ranked = sorted(((label, after - before) for label, before, after in moves), key=lambda move: -abs(move[1]))
+    return [(label, points) for label, points in ranked[:_MOVED] if abs(points) >= _SHOWN_POINTS]
 
 
 def _numeric(before: NumericProfile, after: NumericProfile | None, bins: NumericBins) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from slipway.drift.history import changes_of
 from slipway.drift.profile import Profile
 from slipway.drift.publication.cloudwatch import effects
-from slipway.drift.publication.curves import draw_column
+from slipway.drift.publication.curves import draw_column, moved_most
 from slipway.drift.reference import Reference
 from slipway.drift.run_report import FindingRecord, RunReport
 
@@ -32,7 +33,11 @@ def make_page(report: RunReport, reference: Reference, window: Profile, history:
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    columns = [_column(name, report, reference, window) for name in reference.bins.columns]
+    changes = changes_of([*history, report])
+    columns = [
+        {**_column(name, report, reference, window), "changes": changes.get(name, [])}
+        for name in reference.bins.columns
+    ]
     columns.sort(key=lambda column: (_ORDER.get(column["verdict"], 3), -column["effect"], column["name"]))
     runs = sorted({each.until: each for each in [*history, report]}.values(), key=lambda each: each.until)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -50,6 +55,11 @@ def make_page(report: RunReport, reference: Reference, window: Profile, history:
 def _column(name: str, report: RunReport, reference: Reference, window: Profile) -> dict[str, Any]:
     findings = [finding for finding in report.findings if finding.column == name]
     spread = reference.baseline.spreads.get(name)
+    chart = draw_column(
+        reference.baseline.profile.columns[name],
+        window.columns[name] if window.rows else None,
+        reference.bins.columns[name],
+    )
     return {
         "name": name,
         "role": "prediction" if any(name == each.name for each in reference.schema.outputs) else "feature",
@@ -58,11 +68,8 @@ def _column(name: str, report: RunReport, reference: Reference, window: Profile)
         "findings": sorted(findings, key=lambda finding: _ORDER.get(finding.verdict, 3)),
         "measures": report.measures.get(name, {}),
         "wander": spread.variance**0.5 if spread else 0.0,
-        "chart": draw_column(
-            reference.baseline.profile.columns[name],
-            window.columns[name] if window.rows else None,
-            reference.bins.columns[name],
-        ),
+        "chart": chart,
+        "moved": moved_most(chart) if _worst(findings) == "DRIFTED" else [],
     }
 
 
