@@ -14,6 +14,7 @@ old level, and by the end of the first that shows the new one.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def find_changes(points: Sequence[Point], *, alpha: float = ALPHA, material: flo
     cuts: dict[int, float] = {}
     _segment(values, 0, len(values), alpha, cuts)
     borders = [0, *sorted(cuts), len(values)]
-    levels = [float(np.median(values[a:b])) for a, b in zip(borders, borders[1:], strict=False) if b > a]
+    levels = [float(np.median(values[a:b])) for a, b in itertools.pairwise(borders) if b > a]
     return [
         ChangePoint(chosen[cut - 1].until, chosen[cut].until, levels[index], levels[index + 1], cuts[cut])
         for index, cut in enumerate(borders[1:-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -101,5 +102,5 @@ def test_upside_down_it_is_as_significant(values: list[float]) -> None:
 def test_chosen_windows_never_overlap_and_hold_the_latest(windows: list[tuple[int, int]]) -> None:
     points = [Point(BEGIN + begin * DAY, BEGIN + (begin + length) * DAY, 0.1) for begin, length in windows]
     chosen = apart(points)
-    assert all(left.until <= right.since for left, right in zip(chosen, chosen[1:], strict=False))
+    assert all(left.until <= right.since for left, right in itertools.pairwise(chosen))
     assert {point.until for point in chosen[-1:]} == {max(point.until for point in points)} if points else not chosen
