@@ -57,6 +57,12 @@ class DeployOverrides(StageOverrides):
     )
 
 
+class NoOverrides(BaseModel):
+    """Nothing that one run may change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
 class MonitorOverrides(BaseModel):
     """What one look of the monitor may change."""
 

@@ -26,6 +26,8 @@
     │   ├── ApprovalRejectedError      a person said no
     │   ├── ApprovalTimedOutError      nobody answered
     │   ├── LeaseHeldError             another run may change this endpoint
+    │   ├── NoWayBackError             there is no previous champion that could be gone back to
+    │   ├── AlarmMissingError          the alarm that watches a canary is gone
     │   ├── ResourceConflictError      something else already stands under this name
     │   ├── SupersededError            newer work took this one's place
     │   └── AirflowRequestError        Airflow refuses a request of the command line
@@ -152,6 +154,14 @@ class ApprovalTimedOutError(PermanentError):
 
 class LeaseHeldError(PermanentError):
     """Another run holds the right to change this endpoint."""
+
+
+class NoWayBackError(PermanentError):
+    """There is no previous champion, or it is not kept any more."""
+
+
+class AlarmMissingError(PermanentError):
+    """The alarm that watches a canary while Airflow is down does not exist any more."""
 
 
 class ResourceConflictError(PermanentError):

@@ -7,6 +7,8 @@ state that it made, it returns that state, so a task that is run again writes no
     begin          the waiting release becomes the challenger of one run, with plan and way back recorded
     promote        the challenger becomes the champion, the champion the previous one
     give_up        the challenger is gone, the champion stays
+    go_back        the previous champion has the traffic again
+    lapse          an approval that nobody made use of
     raise_flag     hold, abort, frozen, approve_now, each with who and why
     lower_flag     takes it back
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from slipway.errors import EndpointBusyError, SupersededError
+from slipway.errors import EndpointBusyError, NoWayBackError, SupersededError
 from slipway.state import (
     HISTORY_LENGTH,
     Approval,
@@ -114,6 +116,46 @@ def give_up(state: EndpointState, *, run_id: str, at: datetime, by: str, reason:
     if promotion is None or promotion.run_id != run_id:
         return state
     return _ended(state, _entry("rolled_back", promotion, at, by, reason))
+
+
+def go_back(
+    state: EndpointState, *, run_id: str, config_name: str, at: datetime, by: str, reason: str
+) -> EndpointState:
+    """Make the previous champion the champion again.
+
+    There is no previous one afterwards: a second rollback must not bring back what the first took away.
+
+    Args:
+        state: the present state.
+        run_id: the run that does it.
+        config_name: the endpoint config that serves the previous champion.
+        at: when.
+        by: on whose behalf.
+        reason: why.
+
+    Raises:
+        EndpointBusyError: a promotion is under way.
+        NoWayBackError: there is no previous champion.
+    """
+    champion, previous = state.champion, state.previous
+    if champion and champion.run_id == run_id:
+        return state
+    if state.promotion:
+        raise EndpointBusyError(f"{state.endpoint}: {state.promotion.run_id} has begun a promotion meanwhile.")
+    if champion is None or previous is None:
+        raise NoWayBackError(f"{state.endpoint} has no previous champion any more.")
+    entry = HistoryEntry(
+        event="rolled_back", release_id=champion.release_id, at=at, by=by, run_id=run_id, reason=reason
+    )
+    again = previous.model_copy(update={"since": at, "run_id": run_id, "config_name": config_name})
+    return _with(state, [entry], champion=again, previous=None)
+
+
+def lapse(state: EndpointState, approval: Approval, *, at: datetime, by: str) -> EndpointState:
+    """Take back an approval that was not made use of; another one that came meanwhile stays."""
+    if state.approved != approval:
+        return state
+    return _with(state, [_entry("superseded", approval, at, by, "not promoted in time")], approved=None)
 
 
 def raise_flag(state: EndpointState, name: FlagName, flag: Flag) -> EndpointState:

@@ -220,6 +220,18 @@ def approve_now(service: Service, reason: FlagReason = "", project: Project = No
 
 
 @app.command()
+def rollback(
+    service: Service,
+    reason: Annotated[str, typer.Option(help="Why; goes into the ledger.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
+) -> None:
+    """Go back to the champion before the present one; says whether that takes seconds or minutes."""
+    from slipway.cli.promotion import roll_back
+
+    raise typer.Exit(roll_back(service, reason, wait=wait))
+
+
+@app.command()
 def looks(
     service: Service,
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 10,

@@ -1,7 +1,7 @@
-"""``slipway promote | hold | resume | abort | approve-now``: people's wishes about a promotion.
+"""``slipway promote | hold | resume | abort | approve-now | rollback``: wishes about who has the traffic.
 
-All but ``promote`` are flags in the endpoint's state, which the judge reads every few seconds; they work with the
-caller's own AWS credentials, also when Airflow's UI is down.
+All but ``promote`` and ``rollback`` are flags in the endpoint's state, which the judge reads every few seconds; they
+work with the caller's own AWS credentials, also when Airflow's UI is down.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ import typer
 
 from slipway.aws_errors import aws_call
 from slipway.cli.airflow_api import AirflowApi
+from slipway.cli.deploy import follow_to_end, run_url
 from slipway.cli.services import find_project
+from slipway.cli.watch import follow
 from slipway.errors import AccessDeniedError, InvalidInputError, UnknownServiceError
 
 if TYPE_CHECKING:
     from slipway.state import EndpointState, StateStore
     from slipway.transition import FlagName
+
+_TAKES = {
+    "warm": "it is still warm, which takes seconds",
+    "config": "its instances have to start, which takes minutes; the present champion serves meanwhile",
+}
 
 
 def promote(service: str, reason: str, weights_pct: list[float]) -> None:
@@ -37,6 +44,34 @@ def promote(service: str, reason: str, weights_pct: list[float]) -> None:
     run = AirflowApi.from_environment().trigger(f"{service}.promote", conf)
     typer.echo(f"started {service}.promote, run {run.run_id}")
     typer.echo(f"  follow it with `slipway status {service} --watch`")
+
+
+def roll_back(service: str, reason: str, *, wait: bool) -> int:
+    """Start ``<service>.rollback``, say how long it will take, and return the exit code.
+
+    Args:
+        service: name of the service.
+        reason: why; goes into the ledger.
+        wait: whether to follow the run to its end, beyond the choice of the way.
+    """
+    api = AirflowApi.from_environment()
+    run = api.trigger(f"{service}.rollback", {"reason": reason} if reason else {})
+    typer.echo(f"started {run.dag_id}, run {run.run_id}")
+    look = None
+    for look in follow(api, run.dag_id, run.run_id):
+        if look.in_state("success") or look.run.finished:
+            break
+    record = look.task("record") if look else None
+    if record is None or record.state != "success":
+        why = api.task_error(record) if record else None
+        typer.echo(f"error: {service} is not rolled back: {why or run_url(api, run)}", err=True)
+        return 1
+    way = api.xcom(run.dag_id, run.run_id, "record")
+    typer.echo(f"  back to model version {way['model_version']}, release {way['release_id']}: {_TAKES[way['route']]}")
+    if wait:
+        return follow_to_end(api, service, run)
+    typer.echo(f"  follow it with `slipway status {service} --watch`")
+    return 0
 
 
 def set_flag(service: str, name: FlagName, reason: str, project: Path | None) -> None:

@@ -124,13 +124,23 @@ def ensure_tags(sagemaker: SageMakerClient, arn: str, tags: Mapping[str, str]) -
     Raises:
         SlipwayError: AWS does not answer or refuses.
     """
+    found = tags_of(sagemaker, arn)
     with aws_call(f"tag {arn}"):
-        pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
-        found = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
         missing = {key: value for key, value in tags.items() if found.get(key) != value}
         if missing:
             sagemaker.add_tags(ResourceArn=arn, Tags=tag_list(missing))  # type: ignore[arg-type]
     return bool(missing)
+
+
+def tags_of(sagemaker: SageMakerClient, arn: str) -> dict[str, str]:
+    """Return a resource's tags.
+
+    Raises:
+        SlipwayError: AWS does not answer or refuses.
+    """
+    with aws_call(f"read the tags of {arn}"):
+        pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
+        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
 
 def delete(sagemaker: SageMakerClient, kind: Kind, name: str) -> None:

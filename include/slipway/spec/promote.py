@@ -76,6 +76,9 @@ class PromoteSpec(Section):
         le=10_080,
         description="Minutes that the old champion stays at weight 0, for a rollback within seconds.",
     )
+    keep_previous_days: float = Field(
+        30.0, gt=0, le=3650, description="Days within which `rollback` can go back to the champion of before."
+    )
     metrics: MetricsSpec = Field(MetricsSpec(), description="Which metric points are counted.")
 
     @model_validator(mode="after")

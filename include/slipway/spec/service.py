@@ -45,6 +45,9 @@ class ApprovalSpec(Section):
         description="Airflow users who may approve; empty: everybody who may run the DAG.",
     )
     timeout_hours: float = Field(72.0, gt=0, le=8760, description="Hours after which an unanswered release is refused.")
+    valid_hours: float = Field(
+        168.0, gt=0, le=8760, description="Hours after which an approved release that was not promoted lapses."
+    )
 
 
 class SecuritySpec(Section):

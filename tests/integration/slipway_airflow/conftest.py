@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType
 from botocore.config import Config
+from mlflow import MlflowClient
 
 sys.path.append(str(Path(__file__).parents[3] / "containers" / "localaws" / "tests"))
 
@@ -30,6 +31,9 @@ from slipway.platform import Platform
 from slipway.release import Release, ReleaseInputs, ReleaseStore, release_id
 from slipway.spec import ServiceSpec
 from slipway.state import EndpointState, StateStore
+
+if TYPE_CHECKING:
+    from tests.integration.slipway_airflow.promotions import Promotion
 
 REGION = "eu-central-1"
 BUCKET = f"slipway-123456789012-{REGION}"
@@ -272,3 +276,24 @@ def context() -> Callable[..., Any]:
         return {"ti": instance, "task_instance": instance, "run_id": run_id, "dag_run": run, "params": {}}
 
     return build
+
+
+@pytest.fixture
+def registry(mlflow_uri: str, service: Service) -> MlflowClient:
+    client = MlflowClient(mlflow_uri, mlflow_uri)
+    client.create_registered_model(service.spec.model)
+    for number in (1, 2):
+        client.create_model_version(service.spec.model, f"s3://models/m-{number}")
+    return client
+
+
+@pytest.fixture
+def promotion(
+    service: Service, platform: Platform, context: Callable[..., Any], registry: MlflowClient
+) -> Callable[..., Promotion]:
+    from tests.integration.slipway_airflow.promotions import Promotion
+
+    def promotion(run_id: str = "promote_1", spec: ServiceSpec | None = None) -> Promotion:
+        return Promotion(service, platform, context, run_id, spec)
+
+    return promotion

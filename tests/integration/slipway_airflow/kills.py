@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-CHANGING = ("Add", "Create", "Delete", "Put", "Update")
+CHANGING = ("Add", "Create", "Delete", "Deregister", "Put", "Register", "Update")
 
 
 class Killed(BaseException):
@@ -36,5 +36,5 @@ def _kill_after_first_change(hook: Any) -> None:
         if model.name.startswith(CHANGING):
             raise Killed(model.name)
 
-    for service in ("sagemaker", "s3", "ecr"):
+    for service in ("sagemaker", "s3", "ecr", "application-autoscaling", "cloudwatch"):
         hook.client(service).meta.events.register("after-call", kill)

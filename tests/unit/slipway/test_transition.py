@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.errors import EndpointBusyError, SupersededError
+from slipway.errors import EndpointBusyError, NoWayBackError, SupersededError
 from slipway.state import Approval, EndpointState, Flag, Flags, Promotion
-from slipway.transition import approve, begin, give_up, lower_flag, promote, raise_flag
+from slipway.transition import approve, begin, give_up, go_back, lapse, lower_flag, promote, raise_flag
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EMPTY = EndpointState(endpoint="flights-prod")
@@ -192,3 +192,39 @@ def test_in_any_order_each_step_is_idempotent_and_the_state_stays_sound(story: l
         if state.approved:
             assert state.approved.release_id != (state.promotion.release_id if state.promotion else None)
         assert EndpointState.model_validate_json(state.model_dump_json()) == state
+
+
+def test_going_back_makes_the_previous_champion_the_champion_and_leaves_none_before_it() -> None:
+    state = after_two_promotions()
+    back = go_back(state, run_id="rollback_1", config_name="c9", at=at(50), by="carol", reason="complaints")
+    assert back.champion is not None
+    assert (back.champion.release_id, back.champion.config_name, back.champion.run_id) == ("a", "c9", "rollback_1")
+    assert back.previous is None
+    assert events(back)[-1] == ("rolled_back", "b")
+    assert go_back(back, run_id="rollback_1", config_name="c9", at=at(51), by="carol", reason="") == back
+    with pytest.raises(NoWayBackError):
+        go_back(back, run_id="rollback_2", config_name="c9", at=at(52), by="carol", reason="")
+
+
+def test_nobody_goes_back_in_the_middle_of_a_promotion() -> None:
+    state = begin(approve(after_two_promotions(), approval("c", 30)), promotion("c", "promote_3", 31), by="asset")
+    with pytest.raises(EndpointBusyError, match="promote_3"):
+        go_back(state, run_id="rollback_1", config_name="c9", at=at(50), by="carol", reason="")
+
+
+def test_an_approval_lapses_only_while_it_is_the_one_that_waits() -> None:
+    old, new = approval("a", 0), approval("b", 1)
+    waiting = approve(champion_is("z"), old)
+    assert lapse(waiting, old, at=at(9), by="housekeeping").approved is None
+    newer = approve(waiting, new)
+    assert lapse(newer, old, at=at(9), by="housekeeping") == newer
+
+
+def after_two_promotions() -> EndpointState:
+    state = EndpointState(endpoint="flights-prod")
+    for number, release in enumerate("ab"):
+        run, minute = f"promote_{number}", 10 * number
+        state = approve(state, approval(release, minute))
+        state = begin(state, promotion(release, run, minute + 1), by="asset")
+        state = promote(state, run_id=run, config_name=f"c{number}", at=at(minute + 2), by="asset")
+    return state

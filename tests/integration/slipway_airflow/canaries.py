@@ -1,0 +1,140 @@
+"""Canaries under traffic, task by task, and the traffic itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway.errors import SlipwayError
+from slipway.spec import ServiceSpec
+from slipway_airflow.operators.canary import FINAL
+from slipway_airflow.operators.canary_judge import CanaryJudgeOperator
+from slipway_airflow.operators.canary_prepare import CanaryPrepareOperator
+from slipway_airflow.operators.canary_shift import CanaryShiftOperator
+from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
+from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
+from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
+from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
+from tests.integration.slipway_airflow.conftest import Service
+from tests.integration.slipway_airflow.promotions import Promotion
+
+#: Settles with some 70 requests of each arm: a rate of 5 % is never held against a release.
+CANARY = {
+    "strategy": "canary",
+    "weights_pct": [50],
+    "bake_minutes": 0.02,
+    "ignore_errors_below_pct": 5,
+    "min_requests": 30,
+    "keep_warm_minutes": 0,
+    "max_hold_hours": 0.01,
+    "on_inconclusive": "roll_back",
+    "metrics": {"period_seconds": 1, "settle_seconds": 2},
+}
+
+
+def canary_spec(service: Service, **promote: Any) -> ServiceSpec:
+    """The service with a canary of one step and the bake at 100 %."""
+    document = service.spec.model_dump(mode="json", exclude_defaults=True)
+    return ServiceSpec.model_validate({**document, "promote": {**CANARY, **promote}})
+
+
+@dataclass
+class Canary(Promotion):
+    """One run of ``<service>.promote`` with the strategy canary."""
+
+    def task(self, name: str, release_id: str) -> Any:
+        """Make a task's operator anew, as a new process would."""
+        number: int | str = FINAL if name.startswith("finish") else 1
+        fields: dict[str, Any] = {}
+        kind: Any = PromotionBeginOperator
+        if name in {"prepare", "finish.retire"}:
+            kind = CanaryPrepareOperator if name == "prepare" else PromotionRetireOperator
+            fields = {"release_id": release_id, "waiter_delay": 1, "deferrable": False}
+        elif name.endswith(".shift"):
+            kind, fields = CanaryShiftOperator, {"step": number}
+        elif name.endswith(".judge"):
+            kind, fields = CanaryJudgeOperator, {"step": number, "poll_seconds": 0.2, "deferrable": False}
+        elif name == "finish.champion":
+            found = self.service.describe("prod") or {}
+            kind, fields = PromotionFinishOperator, {"config_name": found.get("EndpointConfigName", "")}
+        elif name == "roll_back":
+            kind = PromotionRollBackOperator
+        return self.make(kind, name, **fields)
+
+    def execute(self, name: str, release_id: str, **states: str) -> Any:
+        """Run one task."""
+        return self.task(name, release_id).execute(self.context(name, run_id=self.run_id, states=states))
+
+    def through(self, *names: str) -> str:
+        """Run ``record`` and then these tasks; return the release."""
+        release_id = str(self.execute("record", "")["release_id"])
+        for name in names:
+            self.execute(name, release_id)
+        return release_id
+
+    def run_canary(self) -> dict[str, Any]:
+        """All tasks as the DAG orders them; the teardown runs in any case."""
+        release_id, name = "", "record"
+        try:
+            for name in TASKS:
+                result = self.execute(name, release_id)
+                release_id = release_id or str(result["release_id"])
+        except SlipwayError:
+            self.execute("roll_back", release_id, **{name: "failed"})
+            raise
+        return dict(self.execute("roll_back", release_id))
+
+
+TASKS = (
+    "record",
+    "prepare",
+    "step_1.shift",
+    "step_1.judge",
+    "finish.shift",
+    "finish.judge",
+    "finish.champion",
+    "finish.retire",
+)
+
+
+@dataclass
+class Users:
+    """What users of the production endpoint were answered."""
+
+    variants: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    answers: set[float] = field(default_factory=set)
+
+
+@contextmanager
+def users_of(service: Service, *, threads: int = 2, pause_seconds: float = 0.01) -> Iterator[Users]:
+    """Send requests to the production endpoint all the time."""
+    seen, stop = Users(), threading.Event()
+
+    def send() -> None:
+        runtime = service.aws.client("sagemaker-runtime")
+        while not stop.is_set():
+            try:
+                answer = runtime.invoke_endpoint(
+                    EndpointName=f"{service.spec.name}-prod", ContentType="text/csv", Body="x\n3.0\n"
+                )
+                answer["Body"].read()
+                seen.variants[answer["InvokedProductionVariant"]] += 1
+            except Exception as error:
+                seen.failed.append(str(error))
+            time.sleep(pause_seconds)
+
+    workers = [threading.Thread(target=send, daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join(10)
