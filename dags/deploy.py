@@ -38,7 +38,7 @@ from slipway_airflow.operators.release_announce import ReleaseAnnounceOperator
 from slipway_airflow.operators.release_approval import ReleaseApprovalOperator
 from slipway_airflow.operators.s3_sync import S3SyncOperator
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
-from slipway_dags.assets import approved
+from slipway_dags.assets import approved, candidate
 from slipway_dags.notices import when_waiting
 from slipway_dags.params import DeployOverrides, Override, checked_by, overrides_param, reason_param, version_param
 from slipway_dags.services import common_arguments, invalid_dags, page, service_dags
@@ -57,7 +57,7 @@ def deploy(spec: ServiceSpec, platform: Platform) -> DAG:
     with DAG(
         **common_arguments(spec, platform, "deploy"),
         description=f"Make a release of {spec.model}, launch and verify it in dev, ask for its approval.",
-        schedule=None,
+        schedule=[candidate(spec.name)] if spec.retrain else None,
         params={
             "model_version": version_param(),
             "reason": reason_param(),

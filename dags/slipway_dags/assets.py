@@ -19,6 +19,16 @@ def approved(service: str) -> Asset:
     return Asset(name=f"approved/{service}", uri=f"slipway://{service}/approved", group="slipway")
 
 
+def candidate(service: str) -> Asset:
+    """Return the asset "a retraining has made a better model version".
+
+    Emitted by ``<service>.retrain``, wakes ``<service>.deploy``, which takes the version under the alias ``candidate``.
+
+    :param service: Name of the service.
+    """
+    return Asset(name=f"candidate/{service}", uri=f"slipway://{service}/candidate", group="slipway")
+
+
 def drifted(service: str) -> Asset:
     """Return the asset "what this service receives has drifted, and its policy asks for a retraining".
 

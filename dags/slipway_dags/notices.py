@@ -22,6 +22,28 @@ def when_waiting(spec: ServiceSpec, platform: Platform) -> list[ServiceTopicNoti
     )
 
 
+def when_held(spec: ServiceSpec, platform: Platform) -> list[ServiceTopicNotifier]:
+    """Return what a retraining calls when the gate has held its model; nothing without a topic."""
+    reason = "{{ (ti.xcom_pull(task_ids='gate', key='verdict') or {}).get('reason') }}"
+    return _notice(
+        spec,
+        platform,
+        f"{spec.name}: a retrained model is held",
+        f"The gate has held a new version of {spec.model}: {reason}",
+    )
+
+
+def when_quarantined(spec: ServiceSpec, platform: Platform) -> list[ServiceTopicNotifier]:
+    """Return what a retraining calls when it has put data into quarantine; nothing without a topic."""
+    return _notice(
+        spec,
+        platform,
+        f"{spec.name}: new data is in quarantine",
+        f"New data of {spec.name} is not fit to be trained on; the reasons are in the log of "
+        "{{ ti.task_id }} and beside the copies. The champion stays.",
+    )
+
+
 def _notice(spec: ServiceSpec, platform: Platform, subject: str, message: str) -> list[ServiceTopicNotifier]:
     topic = spec.notify.sns_topic_arn
     if topic is None:

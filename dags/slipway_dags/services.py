@@ -18,12 +18,13 @@ BuildDag = Callable[[ServiceSpec, Platform], DAG]
 TAG = "slipway"
 
 
-def service_dags(build: BuildDag) -> dict[str, DAG]:
+def service_dags(build: BuildDag, wanted: Callable[[ServiceSpec], bool] = lambda _: True) -> dict[str, DAG]:
     """Build one kind of DAG for each service.
 
     When a task starts, Airflow parses the file again for one DAG; then only that service's is built.
 
     :param build: Makes the DAG of one service.
+    :param wanted: Whether a service has this kind of DAG; all of them when left out.
     :return: The DAGs by id, ready for ``globals().update``. A service whose spec is wrong, and every
         service when ``platform.yaml`` is wrong, is left out: see :func:`invalid_dags`.
     """
@@ -31,7 +32,7 @@ def service_dags(build: BuildDag) -> dict[str, DAG]:
         platform = load_platform(project_dir())
     except InvalidPlatformError:
         return {}
-    return {dag.dag_id: dag for dag in (build(spec, platform) for spec in _wanted_specs())}
+    return {dag.dag_id: dag for dag in (build(spec, platform) for spec in _wanted_specs() if wanted(spec))}
 
 
 def invalid_dags() -> dict[str, DAG]:

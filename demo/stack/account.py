@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from demo.stack.settings import ACCOUNT_ID, REGION, StackSettings
 from slipway.platform import load_platform
+from slipway.spec import load_services
 
 _TRUST = {
     "Version": "2012-10-17",
@@ -50,7 +51,7 @@ def artifact_bucket(settings: StackSettings) -> str:
 def prepare_account(settings: StackSettings) -> None:
     """Creates the buckets and the execution role; what exists is left alone."""
     s3 = client(settings, "s3")
-    for bucket in (artifact_bucket(settings), settings.mlflow_bucket):
+    for bucket in (artifact_bucket(settings), settings.mlflow_bucket, *_data_buckets(settings)):
         _unless_there(s3.create_bucket, "BucketAlreadyOwnedByYou", "BucketAlreadyExists", Bucket=bucket)
     role = load_platform(settings.project).execution_role.rsplit("/", 1)[-1]
     iam = client(settings, "iam")
@@ -61,6 +62,13 @@ def prepare_account(settings: StackSettings) -> None:
         AssumeRolePolicyDocument=json.dumps(_TRUST),
         Description="What SageMaker may do for Slipway's endpoints",
     )
+
+
+def _data_buckets(settings: StackSettings) -> list[str]:
+    """Buckets of the data that the services are retrained on; a data team owns them elsewhere."""
+    specs = load_services(settings.project).specs.values()
+    uris = [spec.retrain.data.s3 for spec in specs if spec.retrain and spec.retrain.data.s3]
+    return sorted({uri.removeprefix("s3://").partition("/")[0] for uri in uris})
 
 
 def _unless_there(create: Any, *already: str, **request: Any) -> None:

@@ -14,7 +14,9 @@ from slipway_airflow.sensors.s3_new_data import BATCH
 from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from collections.abc import Sequence
+
+    from airflow.sdk import BaseNotifier, Context
 
     from slipway.training.watermark import S3Object
 
@@ -29,11 +31,20 @@ class DataValidateOperator(RetrainTaskOperator):
     on; a repaired one, overwritten under the same key, is new again. When a run that waited for data is left with none,
     or with fewer rows than ``min_rows``, the rest of the run is skipped.
 
+    :param report_only: Judge, but leave the bad objects and the watermark as they are. (templated, default: False)
+    :param tell: Called once for a batch with bad objects. (default: none)
     :param mlflow_conn_id: The Airflow connection of MLflow. (templated, default: mlflow_default)
     :param spec: The service.
     :param platform: The installation.
     :return: ``passed``, ``quarantined`` (numbers of objects), ``rows``, ``docs`` (addresses of the Data Docs).
     """
+
+    template_fields = (*RetrainTaskOperator.template_fields, "report_only")
+
+    def __init__(self, *, report_only: bool | str = False, tell: Sequence[BaseNotifier] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.report_only = report_only
+        self.tell = tell
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Validate and quarantine."""
@@ -45,7 +56,8 @@ class DataValidateOperator(RetrainTaskOperator):
             return {"passed": 0, "quarantined": 0, "rows": 0, "docs": []}
         found = self.store.read(run_id, VALIDATION) or self._validate(run_id, new)
         bad = [each for each, entry in zip(new, found["objects"], strict=True) if not entry["passed"]]
-        self._set_aside(context, bad, found)
+        if str(self.report_only).lower() != "true":
+            self._set_aside(context, bad, found)
         passed = len(new) - len(bad)
         if bad and not passed:
             raise AirflowSkipException(f"All {len(bad)} new objects are in quarantine; the champion stays.")
@@ -93,5 +105,8 @@ class DataValidateOperator(RetrainTaskOperator):
                 reasons=problems[each.key],
                 copy=where,
             )
-        if bad:
+        known = self.store.watermark()
+        if any(not known.is_quarantined(each) for each in bad):
             self.store.advance(lambda watermark: watermark.advanced(quarantined=bad))
+            for notifier in self.tell:
+                notifier(context)

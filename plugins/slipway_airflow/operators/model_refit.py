@@ -42,6 +42,10 @@ class RetrainOperator(RetrainTaskOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Train."""
         run_id, dry_run = context["ti"].run_id, str(self.evaluate_only).lower() == "true"
+        found = self.store.read(run_id, RESULT)
+        if found:
+            self.log.info("This run's training was logged before, as MLflow run %s.", found["run_id"])
+            return self._kept(found)
         objects = self._objects(run_id)
         if not objects:
             raise AirflowSkipException("No object is left to train on.")
@@ -60,6 +64,10 @@ class RetrainOperator(RetrainTaskOperator):
         if dry_run:
             raise AirflowSkipException(f"Dry run: nothing is registered. {result['metrics']}")
         self.store.write(run_id, RESULT, result)
+        return self._kept(result)
+
+    @staticmethod
+    def _kept(result: dict[str, Any]) -> dict[str, Any]:
         kept = ("run_id", "model_uri", "metrics", "improvements", "rows", "champion_version", "losses", "window")
         return {name: result[name] for name in kept}
 

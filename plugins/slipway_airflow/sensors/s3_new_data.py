@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from slipway.training.watermark import S3Object
 
 BATCH = "batch.json"
-_WAITING_RUNS = {"scheduled", "asset_triggered"}
+DRIFTED = "drifted/"
+"""How the names of the assets begin that ask for a retraining on what there is, see ``slipway_dags.assets``."""
 
 
 class S3NewDataSensor(RetrainTaskOperator):
     """Wait for new, complete objects below the service's folder, and write down which they are.
 
-    Scheduled and data-triggered runs wait, at most ``max_wait_hours``, then skip. A run by hand takes what there is.
+    Scheduled and data-triggered runs wait, at most ``max_wait_hours``, then skip. A run by hand, or one that drift
+    asked for, takes what there is.
     Objects are new when the service's watermark does not know them; it advances when they have been trained on or
     quarantined, not here. Once written, the batch of a run stays the same, however often the task runs again.
 
@@ -61,7 +63,12 @@ class S3NewDataSensor(RetrainTaskOperator):
         wanted = self.overrides(context).wait_for_data
         if wanted is not None:
             return wanted
-        return str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type)) in _WAITING_RUNS
+        run_type = context["dag_run"].run_type
+        kind = str(getattr(run_type, "value", run_type))
+        if kind == "asset_triggered":
+            causes = [str(asset.name) for asset in context.get("triggering_asset_events") or {}]
+            return not any(name.startswith(DRIFTED) for name in causes)
+        return kind == "scheduled"
 
     def _wait(self, reason: str) -> NoReturn:
         hours = self.retrain.data.max_wait_hours

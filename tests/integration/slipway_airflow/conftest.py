@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -145,6 +149,73 @@ def aws(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
     yield stand_in
     stand_in.faults()
+
+
+@dataclass
+class MlflowServer:
+    """An MLflow server whose artifacts lie in the stand-in's S3."""
+
+    url: str
+    client: Any
+
+
+@pytest.fixture(scope="session")
+def _mlflow_url(stand_in: StandIn, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("mlflow-server")
+    bucket = {"LocationConstraint": REGION}
+    stand_in.client("s3").create_bucket(Bucket="mlflow-artifacts", CreateBucketConfiguration=bucket)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{shutil.copy(empty_mlflow, folder / 'mlflow.db')}"]
+    command += ["--default-artifact-root", "s3://mlflow-artifacts/root", "--no-serve-artifacts"]
+    environment = {**os.environ, **_s3_environment(stand_in), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            assert process.poll() is None, (folder / "server.log").read_text()
+            try:
+                urllib.request.urlopen(f"{url}/health").close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "MLflow did not start"
+                time.sleep(0.2)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.fixture
+def mlflow_server(_mlflow_url: str, aws: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowServer]:
+    """The server behind the connection ``mlflow_default``; this process's ``mlflow`` works with it."""
+    import mlflow
+
+    for name, value in _s3_environment(aws).items():
+        monkeypatch.setenv(name, value)
+    place = urlsplit(_mlflow_url)
+    connection = {"conn_type": "http", "schema": "http", "host": place.hostname, "port": place.port}
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(connection))
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(_mlflow_url)
+    mlflow.set_registry_uri(_mlflow_url)
+    yield MlflowServer(_mlflow_url, mlflow.MlflowClient(_mlflow_url, _mlflow_url))
+    mlflow.set_tracking_uri(before[0])
+    mlflow.set_registry_uri(before[1])
+
+
+def _s3_environment(stand_in: StandIn) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "testing-secret",
+        "AWS_DEFAULT_REGION": REGION,
+        "MLFLOW_S3_ENDPOINT_URL": stand_in.url,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ def test_the_tasks_follow_one_another(dag: DAG) -> None:
     assert edges == {*pairwise(CHAIN), ("resolve_model", "build_image")}
 
 
-def test_it_is_started_by_people_and_wakes_the_promotion(dag: DAG, bag: DagBag) -> None:
-    assert dag.schedule is None
+def test_it_is_started_by_people_and_by_candidates_and_wakes_the_promotion(dag: DAG, bag: DagBag) -> None:
+    assert [each.name for each in dag.schedule] == ["candidate/flights"]
     (asset,) = dag.get_task("announce").outlets
     assert (asset.name, asset.uri) == ("approved/flights", "slipway://flights/approved")
     assert bag.dags["flights.promote"].schedule == [asset]

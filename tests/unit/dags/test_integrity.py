@@ -40,7 +40,8 @@ def dags(bag: DagBag) -> list[DAG]:
 def test_every_file_is_read_without_error(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert {path.name for path in DAGS.glob("*.py")} == DAG_FILES
-    assert {Path(dag.fileloc).name for dag in bag.dags.values()} == DAG_FILES
+    # Which services are retrained, the specs decide; the embedded stack's may not be.
+    assert {Path(dag.fileloc).name for dag in bag.dags.values()} | {"retrain.py"} == DAG_FILES
 
 
 def test_every_service_has_its_dags(bag: DagBag) -> None:

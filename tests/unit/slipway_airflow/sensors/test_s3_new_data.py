@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from airflow.sdk import Asset
+from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from slipway.spec import ServiceSpec
@@ -13,6 +15,7 @@ from slipway.training.store import RetrainStore
 from slipway_airflow.operators.data_validate import DataValidateOperator
 from slipway_airflow.sensors.s3_new_data import S3NewDataSensor
 from slipway_airflow.triggers.s3_new_data import S3NewDataTrigger
+from slipway_dags.assets import drifted
 
 BUCKET = "slipway-123456789012-eu-central-1"
 
@@ -77,10 +80,40 @@ def test_nothing_at_all_is_skipped_and_a_waiting_run_defers(s3, look):
     assert S3NewDataTrigger(**arguments)._look() == ""
 
 
-def test_a_bad_object_is_set_aside_alone_and_the_watermark_passes_it(
-    s3, look, retrained, platform, context, monkeypatch
+def test_a_run_that_drift_asked_for_waits_for_nothing_but_other_data_triggered_and_scheduled_runs_do(
+    retrained, platform, context
 ):
-    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", '{"conn_type": "http", "host": "127.0.0.1", "port": 9}')
+    sensor = S3NewDataSensor(task_id="await_data", spec=retrained, platform=platform)
+    woken = context("await_data", user=None)
+    assert sensor._waits(woken)
+    assert not sensor._waits({**woken, "triggering_asset_events": {drifted("flights"): []}})
+    assert sensor._waits({**woken, "triggering_asset_events": {Asset("lake/flights"): []}})
+    scheduled = context("await_data")
+    scheduled["dag_run"].run_type = DagRunType.SCHEDULED
+    assert sensor._waits(scheduled)
+
+
+@pytest.mark.usefixtures("bare_project")
+def test_a_dry_run_sets_nothing_aside(s3, look, retrained, platform, context):
+    put(s3, "good.csv", GOOD)
+    put(s3, "bad.csv", BAD)
+    look("manual__1")
+    told = []
+    validate = DataValidateOperator(
+        task_id="validate_data", spec=retrained, platform=platform, report_only=True, tell=[told.append]
+    )
+
+    assert validate.execute(context("validate_data"))["quarantined"] == 1
+    assert not RetrainStore(s3, BUCKET, "flights").watermark().quarantined
+    assert not told
+    validate.report_only = "False"
+    for _ in range(2):
+        validate.execute(context("validate_data"))
+    assert len(told) == 1
+
+
+@pytest.mark.usefixtures("bare_project")
+def test_a_bad_object_is_set_aside_alone_and_the_watermark_passes_it(s3, look, retrained, platform, context):
     put(s3, "good.csv", GOOD)
     put(s3, "bad.csv", BAD)
     look("manual__1")

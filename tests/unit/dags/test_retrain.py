@@ -1,0 +1,84 @@
+"""``<service>.retrain``: only services that are retrained have it, and it wakes their deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+
+RETRAIN = """
+retrain:
+  schedule: "@monthly"
+  timezone: Europe/Berlin
+  data: {s3: s3://lake/churn/}
+  engine: python
+  target: gone
+  time_column: at
+  max_hours: 2
+  deploy: threshold
+  when: ["areaUnderROC >= 0.7"]
+"""
+
+
+@pytest.fixture
+def bag_with_retrain(project: Path, read_dags: Callable[[], DagBag]) -> DagBag:
+    with (project / "services" / "churn.yaml").open("a") as file:
+        file.write(RETRAIN)
+    return read_dags()
+
+
+@pytest.fixture
+def dag(bag_with_retrain: DagBag) -> DAG:
+    return bag_with_retrain.dags["churn.retrain"]
+
+
+def test_only_a_service_that_is_retrained_has_the_dag(bag_with_retrain: DagBag) -> None:
+    assert not bag_with_retrain.import_errors
+    assert "fraud.retrain" not in bag_with_retrain.dags
+    assert bag_with_retrain.dags["fraud.deploy"].schedule is None
+    assert [each.name for each in bag_with_retrain.dags["churn.deploy"].schedule] == ["candidate/churn"]
+
+
+def test_the_tasks_follow_one_another_and_the_gate_parts_them(dag: DAG) -> None:
+    following = {task.task_id: task.downstream_task_ids for task in dag.tasks}
+    assert following == {
+        "await_data": {"validate_data"},
+        "validate_data": {"refit"},
+        "refit": {"gate"},
+        "gate": {"register", "hold"},
+        "register": set(),
+        "hold": set(),
+    }
+
+
+def test_only_register_emits_the_candidate(dag: DAG) -> None:
+    emitted = {task.task_id: [each.name for each in task.outlets] for task in dag.tasks if task.outlets}
+    assert emitted == {"register": ["candidate/churn"]}
+
+
+def test_the_spec_decides_schedule_gate_and_time(dag: DAG) -> None:
+    assert str(dag.schedule.timetable.timezone) == "Europe/Berlin"
+    assert dag.get_task("gate").expressions == ("areaUnderROC >= 0.7",)
+    assert dag.get_task("gate").mode == "{{ params.overrides.get('deploy') or 'threshold' }}"
+    assert dag.get_task("refit").execution_timeout.total_seconds() == 2 * 3600
+    assert set(dag.params) == {"reason", "dry_run", "overrides"}
+
+
+def test_the_gate_gets_what_the_training_found(dag: DAG) -> None:
+    metrics = {"candidate": {"areaUnderROC": 0.8}, "champion": {"areaUnderROC": 0.7}}
+    found = {("refit", "metrics"): metrics, ("gate", "verdict"): {"action": "deploy"}}
+    instance = SimpleNamespace(xcom_pull=lambda task_ids, key: found[task_ids, key])
+    context = {"ti": instance, "params": {"overrides": {"deploy": "automatic"}}}
+    gate, register = dag.get_task("gate"), dag.get_task("register")
+
+    def rendered(text: str) -> object:
+        return dag.get_template_env().from_string(text).render(context)
+
+    assert rendered(gate.candidate) == {"areaUnderROC": 0.8}
+    assert rendered(gate.champion) == {"areaUnderROC": 0.7}
+    assert rendered(gate.mode) == "automatic"
+    assert rendered(register.verdict) == {"action": "deploy"}
