@@ -6,7 +6,7 @@ import http.client
 import http.server
 import json
 import os
-import signal
+import re
 import socketserver
 import threading
 import time
@@ -151,9 +151,8 @@ def test_a_killed_task_ends_its_trainer_and_the_next_try_gets_through(with_champ
     time.sleep(1)
     refit.on_kill()
     thread.join(30)
-    assert ended == [
-        f"The trainer was killed by signal {signal.SIGTERM.value} without a word; out of memory? Its output is above."
-    ]
+    # SIGTERM has the trainer end its whole process group by SIGKILL, itself included.
+    assert re.match(r"The trainer was killed by signal (9|15) without a word", ended[0])
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
     assert not with_champion.finished_runs
@@ -217,7 +216,7 @@ def test_without_champion_the_first_training_needs_a_template(retraining):
 
 def test_an_empty_window_says_so(with_champion):
     with_champion.run("await_data", "validate_data")
-    with pytest.raises(PermanentError, match="no rows"):
+    with pytest.raises(PermanentError, match="has 0 rows; there are rows from 2026-01-01"):
         with_champion.run("refit", overrides={"since": "2027-01-01T00:00:00+00:00"})
     assert_nothing_happened(with_champion)
 
@@ -245,12 +244,12 @@ def assert_nothing_happened(retraining: Retraining) -> None:
 
 @contextmanager
 def failing_after(url: str, path: str) -> Iterator[str]:
-    """An address that passes requests on until one is about ``path``; from then on it hangs up on everybody."""
+    """An address that passes requests on until one posts to ``path``; from then on it hangs up on everybody."""
     place, down = urlsplit(url), threading.Event()
 
     class Passer(http.server.BaseHTTPRequestHandler):
         def _pass(self) -> None:
-            if path in self.path:
+            if self.command == "POST" and self.path.endswith(path):
                 down.set()
             if down.is_set():
                 self.close_connection = True
