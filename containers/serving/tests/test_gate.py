@@ -240,3 +240,52 @@ def test_the_record_says_what_was_proven(linear_copy: Path, tmp_path: Path):
     assert record["parity"]["largest_difference"] < 1e-9
     assert record["versions"]["numpy"] == np.__version__
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["engine.json", "program.json", "program.npz"]
+
+
+def stored_answers(model: Path, folder: Path, rows: int = 12) -> Path:
+    """What a trainer would write beside the model: requests and the original's answers."""
+    document = json.loads((model / "serving_input_example.json").read_text())["dataframe_split"]
+    data = [[value * (1 + 0.01 * index) for value in document["data"][0]] for index in range(rows)]
+    request = {"dataframe_split": {"columns": document["columns"], "data": data}}
+    csv = "\n".join([",".join(document["columns"]), *(",".join(map(repr, row)) for row in data), ""])
+    original = load_engine(model)
+    answers = {
+        kind: json.loads(original.answer(Request(body.encode(), kind)).body)["predictions"]
+        for kind, body in ((JSON, json.dumps(request)), (CSV, csv))
+    }
+    golden = {"columns": document["columns"], "rows": data, "answers": answers[JSON], "json": request}
+    path = folder / "golden.json"
+    path.write_text(json.dumps({**golden, "csv": csv, "csv_answers": answers[CSV]}))
+    return path
+
+
+def test_stored_answers_prove_a_model_whose_original_cannot_run(
+    linear_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = stored_answers(linear_copy, tmp_path)
+
+    def no_original(_folder: Path) -> None:
+        raise AssertionError("the original was loaded")
+
+    monkeypatch.setattr(conversion, "PyfuncEngine", no_original)
+    record = convert(linear_copy, linear_copy, golden_file=golden)
+    assert record["engine"] == "native"
+    assert record["proof"] == "stored answers of the original model"
+    assert record["parity"]["rows"] == 24
+    assert load_engine(linear_copy).name == "native"
+
+
+def test_one_stored_answer_that_differs_is_enough_to_refuse(linear_copy: Path, tmp_path: Path) -> None:
+    golden = stored_answers(linear_copy, tmp_path)
+    document = json.loads(golden.read_text())
+    document["answers"][7] = 1 - document["answers"][7]
+    golden.write_text(json.dumps(document))
+    record = convert(linear_copy, linear_copy, golden_file=golden)
+    assert record["engine"] == "pyfunc"
+    assert all("answers differ" in tried["reason"] for tried in record["tried"])
+
+
+def test_a_few_stored_answers_prove_nothing(linear_copy: Path, tmp_path: Path) -> None:
+    record = convert(linear_copy, linear_copy, golden_file=stored_answers(linear_copy, tmp_path, rows=9))
+    assert record["engine"] == "pyfunc"
+    assert "9 stored answers" in record["tried"][0]["reason"]

@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.artifacts import confined
-from slipway.errors import PermanentError, SandboxError
+from slipway.errors import ModelNotDeployableError, PermanentError, SandboxError
 
 if TYPE_CHECKING:
     from slipway.artifacts.sandbox import Sandbox
 
+STORED_FILE = "golden.json"  # among a model's own files
 _CONFINED = Path(confined.__file__).parent
 _FORMAT = 1
 
@@ -104,3 +105,32 @@ def make_golden_rows(sandbox: Sandbox, model_dir: Path, max_rows: int, *, seed: 
         except SandboxError as error:
             raise SandboxError(f"No golden rows can be made from the model in {model_dir.name}/. {error}") from error
     return GoldenRows.from_json(json.dumps(document))
+
+
+def stored_golden_rows(model_dir: Path) -> GoldenRows:
+    """Read the answers that whoever trained the model wrote beside it.
+
+    For originals that cannot run in the sandbox: Spark needs a JVM, which it reaches by a socket.
+
+    Args:
+        model_dir: the model's original files, ``golden.json`` among them.
+
+    Raises:
+        ModelNotDeployableError: there are none, or not an answer for each row.
+        PermanentError: the file is not a golden document.
+    """
+    path = model_dir / STORED_FILE
+    if not path.is_file():
+        raise ModelNotDeployableError(
+            "A Spark model cannot run in the sandbox, so its answers have to come with it, and there is no "
+            f"{STORED_FILE} among the model's files. Slipway's own retraining writes it; other training code puts "
+            "requests and the fitted model's answers there before it logs the model (docs/serving.md, 'Spark ML "
+            "without a JVM')."
+        )
+    golden = GoldenRows.from_json(path.read_bytes())
+    answers = len(golden.answers) if isinstance(golden.answers, list) else "no list of"
+    if not golden.rows or answers != len(golden.rows):
+        raise ModelNotDeployableError(
+            f"{STORED_FILE} has {len(golden.rows)} rows and {answers} answers: expected one answer for each row."
+        )
+    return golden

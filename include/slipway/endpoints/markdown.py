@@ -23,6 +23,8 @@ def facts_table(facts: ReleaseFacts) -> list[str]:
         ("Version", str(facts.version), champion),
         ("Release", facts.release_id, ""),
         ("Image", facts.image_uri.partition("@")[2] or facts.image_uri, ""),
+        *([("Engine", facts.engine, "")] if facts.engine else []),
+        *([("Pickle scan", facts.pickle_scan, "")] if facts.pickle_scan else []),
         *_metric_rows(facts.metrics, facts.champion_metrics),
     ]
     heading = "Champion" if champion else "Champion (none yet)"

@@ -90,6 +90,8 @@ class ReleaseFacts(_Part):
     model: str
     version: int
     image_uri: str
+    engine: str = Field("", description="which engine answers; empty: not recorded")
+    pickle_scan: str = Field("", description="what the model's pickles would import, in a line; empty: not recorded")
     metrics: dict[str, float] = Field(default_factory=dict)
     champion_version: int | None = Field(None, description="model version that has all traffic now; None: the first")
     champion_metrics: dict[str, float] = Field(default_factory=dict)

@@ -59,9 +59,35 @@ class ScanReport:
         """The findings that matter."""
         return tuple(finding for finding in self.findings if finding.safety == "dangerous")
 
+    @property
+    def is_safe(self) -> bool:
+        """Whether everything could be read and nothing dangerous was in it."""
+        return not (self.dangerous or self.unreadable)
+
+    def summary(self) -> str:
+        """Say in one line what was found."""
+        parts = [
+            _counted(len(self.dangerous), "dangerous import"),
+            _counted(len(self.findings) - len(self.dangerous), "import", "unknown to the scanner"),
+            _counted(len(self.unreadable), "file", "not readable to its end"),
+        ]
+        found = ", ".join(part for part in parts if part) or ("nothing dangerous" if self.files else "no pickles")
+        return f"{found} ({_counted(len(self.files), 'file') or 'no files'}, {self.scanner})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> ScanReport:
+        """Read what `to_dict` wrote."""
+        findings = tuple(Finding(**finding) for finding in document["findings"])
+        return cls(document["scanner"], tuple(document["files"]), findings, tuple(document["unreadable"]))
+
+
+def _counted(number: int, noun: str, which: str = "") -> str:
+    words = f"{number} {noun}{'' if number == 1 else 's'}{f' {which}' if which else ''}"
+    return words if number else ""
 
 
 def scan_model(model_dir: Path, *, policy: Policy = "warn") -> ScanReport:
@@ -85,9 +111,18 @@ def scan_model(model_dir: Path, *, policy: Policy = "warn") -> ScanReport:
         if not readable:
             unreadable.append(name)
     report = ScanReport(f"picklescan {version('picklescan')}", tuple(names), tuple(found), tuple(unreadable))
-    if policy == "refuse" and (report.dangerous or report.unreadable):
-        raise ModelNotDeployableError(_refusal(report))
+    enforce(report, policy)
     return report
+
+
+def enforce(report: ScanReport, policy: Policy) -> None:
+    """Hold a report against a policy.
+
+    Raises:
+        ModelNotDeployableError: the policy is ``refuse`` and the model is not safe; names files and imports.
+    """
+    if policy == "refuse" and not report.is_safe:
+        raise ModelNotDeployableError(_refusal(report))
 
 
 def _refusal(report: ScanReport) -> str:

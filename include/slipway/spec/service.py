@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -63,6 +63,10 @@ class SecuritySpec(Section):
         (), strict=False, max_length=5, description="Security groups in the VPC; needs `subnets`."
     )
     network_isolation: bool = Field(True, description="Whether the container is cut off from every network.")
+    pickle_scan: Literal["warn", "refuse"] = Field(
+        "warn",
+        description="What dangerous imports in the model's pickles mean: `warn` tells the approver, `refuse` stops.",
+    )
 
     @model_validator(mode="after")
     def _check_vpc(self) -> Self:

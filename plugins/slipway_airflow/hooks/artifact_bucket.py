@@ -28,18 +28,18 @@ class ArtifactBucket:
     """
 
     def __init__(self, hook: SlipwayAwsHook, template: str) -> None:
-        self._hook = hook
+        self.hook = hook
         self._template = template
 
     @cached_property
     def name(self) -> str:
         """Name of the bucket."""
-        return self._hook.fill(self._template)
+        return self.hook.fill(self._template)
 
     @property
     def s3(self) -> Any:
         """The S3 client."""
-        return self._hook.client("s3")
+        return self.hook.client("s3")
 
     @cached_property
     def documents(self) -> DocumentStore:

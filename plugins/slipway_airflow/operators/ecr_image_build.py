@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway.errors import DependencyLockError, PermanentError
+from slipway.images.base import BaseImage, choose_base, pin
+from slipway.images.papers import release_papers
+from slipway.images.pickle_scan import enforce, scan_model
+from slipway.model_judge import ModelJudge
 from slipway.release import Release, ReleaseInputs
+from slipway.release_folder import GOLDEN, ReleaseFolder
 from slipway_airflow.operators.service import ServiceOperator
 from slipway_airflow.task_run import TaskRun
 
@@ -19,13 +26,14 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from slipway.artifacts.engine import EngineChoice
     from slipway.artifacts.lock import DependencyLock
     from slipway.images.builder import BuiltImage
+    from slipway.images.pickle_scan import ScanReport
     from slipway.images.progress import Progress
     from slipway.images.registry import RegistryClient
 
 CACHE_VARIABLE = "SLIPWAY_CACHE_DIR"
-GOLDEN = "golden.json"
 
 
 def default_cache_dir() -> Path:
@@ -38,10 +46,11 @@ def default_cache_dir() -> Path:
 class EcrImageBuildOperator(ServiceOperator):
     """Build the release's image without a Docker daemon and push to ECR what it lacks.
 
-    Before that, the original model is asked for its golden answers, in a sandbox: a process of the
-    release's own locked packages, without network or credentials. The model is never loaded in an
-    Airflow process. What was built is recorded in ``releases/<service>/<release id>/release.json``;
-    a release that is recorded and still in the registry is not built again.
+    Before that, the model's pickles are scanned, and the original model is asked for its golden
+    answers and compared with its compiled form, in a sandbox: a process of the release's own locked
+    packages, without network or credentials. The model is never loaded in an Airflow process. What
+    was built is recorded in ``releases/<service>/<release id>/``, with its bill of materials and
+    provenance; a release that is recorded and still in the registry is not built again.
 
     .. code-block:: python
 
@@ -83,11 +92,11 @@ class EcrImageBuildOperator(ServiceOperator):
             return {"release_id": release_id, "image_uri": release.image_uri, "reused": True, "bytes_pushed": 0}
         cache = Path(self.cache_dir) if self.cache_dir else default_cache_dir()
         cache.mkdir(parents=True, exist_ok=True)
+        run = TaskRun.of(context)
         with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder:
-            image = self._build(Path(folder), cache, registry)
-        release, written = self.bucket.releases.write_once(self._release(image))
+            release, image = self._build(Path(folder) / "model", cache, registry, run)
+        release, written = self.bucket.releases.write_once(release)
         if written:
-            run = TaskRun.of(context)
             self.bucket.note(self.spec.name, run, "built", f"release {release_id}", image_uri=image.uri)
         self.log.info("%s: %d bytes pushed in %.1f s", image.uri, image.bytes_pushed, image.seconds)
         return {
@@ -110,33 +119,42 @@ class EcrImageBuildOperator(ServiceOperator):
         registry, _ = ecr_registry(ecr, self._repository)
         return registry
 
+    @cached_property
+    def _folder(self) -> ReleaseFolder:
+        return ReleaseFolder(self.bucket.documents, self.spec.name, self.patched["release_id"])
+
     def _is_complete(self, release: Release, registry: RegistryClient) -> bool:
+        """Say whether nothing is left to do; a policy that was tightened since holds for what is built, too."""
         digest = release.image_uri.partition("@")[2]
         if registry.get_manifest(self._repository, digest) is None:
             self.log.warning("%s is recorded but not in the registry any more; it is built again.", release.image_uri)
             return False
-        return self.bucket.documents.read(self._golden_key) is not None
+        scan = self._folder.scan()
+        if scan:
+            enforce(scan, self.spec.security.pickle_scan)
+        return scan is not None and self._folder.read(GOLDEN) is not None
 
-    @property
-    def _golden_key(self) -> str:
-        return f"releases/{self.spec.name}/{self.patched['release_id']}/{GOLDEN}"
-
-    def _build(self, folder: Path, cache: Path, registry: RegistryClient) -> BuiltImage:
+    def _build(self, model: Path, cache: Path, registry: RegistryClient, run: TaskRun) -> tuple[Release, BuiltImage]:
         from slipway.images.builder import ImageRequest, build_image
         from slipway.images.runtime import RELEASE_LABEL, SERVICE_LABEL
         from slipway.images.serving_app import serving_app_dir
 
         lock = self._lock()
         self._check_serving_app()
-        model = folder / "model"
         self._download(self.patched["model_uri"], model)
-        golden = self._golden_answers(model, lock, cache)
+        scan = self._scan(model)
+        judge = ModelJudge(model, lock, cache / "environments", self.spec, self._folder)
+        golden, engine = judge.golden_answers(), judge.engine()
+        self.log.info("%d golden rows, %d of them the model's own examples", len(golden.rows), golden.from_example)
+        self.log.info("%s", engine.summary())
         self._download(self.patched["overlay_uri"], model)
-        (model / GOLDEN).write_bytes(golden)
+        (model / GOLDEN).write_bytes(golden.to_json())
+        engine.write(model)
+        base = self._base_image(lock)
         request = ImageRequest(
             repository=self._repository,
             tag=self.patched["release_id"],
-            base_image=self._base_image(lock),
+            base_image=base.reference,
             python=lock.python,
             platform=lock.platform,
             lock=lock,
@@ -145,28 +163,28 @@ class EcrImageBuildOperator(ServiceOperator):
             labels={RELEASE_LABEL: self.patched["release_id"], SERVICE_LABEL: self.spec.name},
             environment=self.spec.serving.environment,
         )
-        return build_image(request, registry, cache_dir=cache / "images", on_progress=self._tell)
+        image = build_image(request, registry, cache_dir=cache / "images", on_progress=self._tell)
+        release = self._release(image, engine, scan)
+        papers = release_papers(
+            release, image, request, base, parameters={"reason": run.reason, "user": run.user}, run_id=run.run_id
+        )
+        for name, body in papers.items():
+            self._folder.write_once(name, body)
+        return release, image
+
+    def _scan(self, model: Path) -> ScanReport:
+        """Look into the model's pickles before any is loaded."""
+        report = scan_model(model, policy=self.spec.security.pickle_scan)
+        self._folder.keep_scan(report)
+        self.log.log(logging.INFO if report.is_safe else logging.WARNING, "Pickle scan: %s", report.summary())
+        for finding in report.findings:
+            self.log.warning("%s imports %s (%s)", finding.file, finding.imported, finding.safety)
+        return report
 
     def _download(self, uri: str, folder: Path) -> None:
         from slipway.artifacts.transfer import sync
 
         sync(uri, str(folder), session=self.hook.get_session(), endpoint_url=self.hook.endpoint_url("s3"))
-
-    def _golden_answers(self, model: Path, lock: DependencyLock, cache: Path) -> bytes:
-        """Return the golden document; the model is asked only if nobody has asked it before."""
-        from slipway.artifacts.golden import make_golden_rows
-        from slipway.artifacts.sandbox import Sandbox, environment
-
-        found = self.bucket.documents.read(self._golden_key)
-        if found:
-            return found.body
-        sandbox = Sandbox(environment(lock, cache / "environments"))
-        golden = make_golden_rows(sandbox, model, self.spec.golden_rows.max_rows)
-        self.log.info(
-            "%d golden rows, %d of them from the model's input example", len(golden.rows), golden.from_example
-        )
-        self.bucket.keep(self._golden_key, golden.to_json())
-        return golden.to_json()
 
     def _tell(self, progress: Progress) -> None:
         if progress.done_bytes == progress.total_bytes:
@@ -190,12 +208,13 @@ class EcrImageBuildOperator(ServiceOperator):
                 "Clear the task that patches the model; this one follows."
             )
 
-    def _base_image(self, lock: DependencyLock) -> str:
+    def _base_image(self, lock: DependencyLock) -> BaseImage:
         """Return the base image that the release's id stands for, even if its tag has moved on since."""
-        reference, digest = self.platform.base_images[lock.python], self.patched["inputs"]["base_image_digest"]
-        return reference if digest == reference or "@" in reference else f"{reference}@{digest}"
+        digest = self.patched["inputs"]["base_image_digest"]
+        reference = pin(choose_base(self.platform.base_images, lock.python), digest)
+        return BaseImage(reference, digest, lock.platform)
 
-    def _release(self, image: BuiltImage) -> Release:
+    def _release(self, image: BuiltImage, engine: EngineChoice, scan: ScanReport) -> Release:
         return Release(
             service=self.spec.name,
             id=self.patched["release_id"],
@@ -209,5 +228,7 @@ class EcrImageBuildOperator(ServiceOperator):
                 "metrics": self.source["metrics"],
                 "lock_key": self.patched["lock_key"],
                 "python": self.patched["python"],
+                "engine": engine.record["engine"],
+                "pickle_scan": scan.summary(),
             },
         )

@@ -94,6 +94,8 @@ class EndpointVerifyOperator(StageOperator):
             model=release.model,
             version=release.version,
             image_uri=release.image_uri,
+            engine=release.created_from.get("engine") or "",
+            pickle_scan=release.created_from.get("pickle_scan") or "",
             metrics=release.created_from.get("metrics") or {},
             champion_version=champion.model_version if champion else None,
             champion_metrics=(recorded.created_from.get("metrics") or {}) if recorded else {},

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway.artifacts.mlmodel import MLMODEL, MLmodel, patch_mlmodel, read_mlmodel
 from slipway.artifacts.requirements import choose_python, model_requirements
-from slipway.errors import ModelNotDeployableError
+from slipway.artifacts.spark_pipeline import is_spark, needs_spark, spark_folder, uncovered_stages, without_spark
+from slipway.errors import DependencyLockError, ModelNotDeployableError
 from slipway.release import ReleaseInputs, release_id
 from slipway_airflow.hooks.slipway_aws import split_s3_uri
 from slipway_airflow.operators.service import ServiceOperator
@@ -98,18 +101,36 @@ class MLmodelPatchOperator(ServiceOperator):
 
     def _lock(self, files: Mapping[str, str], mlmodel: MLmodel) -> DependencyLock:
         stated = model_requirements(files, mlmodel)
+        uncovered = self._uncovered_stages(mlmodel) if is_spark(mlmodel) else []
+        if is_spark(mlmodel):
+            stated = without_spark(stated, uncovered)
         for note in stated.notes:
             self.log.info("%s", note)
-        lock, resolved_now = self.bucket.locks.get_or_resolve(
-            stated.requirements,
-            choose_python(stated.python, list(self.platform.base_images), self.spec.serving.python),
-            self.platform.image_platform,
-            constraints=stated.constraints,
-            relock=bool(self.relock),
-        )
+        try:
+            lock, resolved_now = self.bucket.locks.get_or_resolve(
+                stated.requirements,
+                choose_python(stated.python, list(self.platform.base_images), self.spec.serving.python),
+                self.platform.image_platform,
+                constraints=stated.constraints,
+                relock=bool(self.relock),
+            )
+        except DependencyLockError as error:
+            raise (needs_spark(uncovered, error) if uncovered else error) from error
         how = "resolved now" if resolved_now else "kept from before"
         self.log.info("Lock %s, %s: %d packages, Python %s", lock.key, how, len(lock.requirements), lock.python)
         return lock
+
+    def _uncovered_stages(self, mlmodel: MLmodel) -> list[str]:
+        """Read from a Spark pipeline's metadata which of its stages the model server cannot run without a JVM."""
+        from slipway.artifacts.transfer import sync
+
+        bucket, prefix = split_s3_uri(self.model_uri.rstrip("/") + "/")
+        hook = self.bucket.hook
+        with tempfile.TemporaryDirectory(prefix="slipway-stages-") as folder:
+            source = f"s3://{bucket}/{prefix}{spark_folder(mlmodel)}/"
+            session, endpoint = hook.get_session(), hook.endpoint_url("s3")
+            sync(source, folder, session=session, endpoint_url=endpoint, include=["**/metadata/**", "metadata/**"])
+            return uncovered_stages(Path(folder))
 
     def _inputs(self, lock: DependencyLock) -> ReleaseInputs:
         from slipway.images.serving_app import serving_app_digest

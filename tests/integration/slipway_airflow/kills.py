@@ -21,8 +21,8 @@ def run_with_kills(make: Callable[[], Any], context: Any, *, most: int = 40) -> 
     for kills in range(most):
         operator = make()
         _kill_after_first_change(operator.hook)
-        if operator.bucket._hook is not operator.hook:
-            _kill_after_first_change(operator.bucket._hook)
+        if operator.bucket.hook is not operator.hook:
+            _kill_after_first_change(operator.bucket.hook)
         try:
             operator.execute(context)
         except Killed:

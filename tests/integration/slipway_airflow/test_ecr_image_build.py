@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from slipway.artifacts.lock import LockStore
-from slipway.errors import DependencyLockError, PermanentError, SandboxError
+from slipway.errors import DependencyLockError, ModelNotDeployableError, PermanentError, SandboxError
 from slipway.images.serving_app import serving_app_digest
 from slipway.platform import Platform
 from slipway.release import ReleaseInputs, ReleaseStore, release_id
@@ -55,6 +56,10 @@ class Build:
         """Keep golden rows as an earlier try of the task would have, so that no model has to be loaded."""
         body = golden(2.0).to_json()
         self.service.aws.client("s3").put_object(Bucket=BUCKET, Key=f"{self.folder}/golden.json", Body=body)
+
+    def document(self, name: str) -> dict[str, Any]:
+        answer = self.service.aws.client("s3").get_object(Bucket=BUCKET, Key=f"{self.folder}/{name}")
+        return dict(json.load(answer["Body"]))
 
     def images(self) -> list[dict[str, Any]]:
         ecr = self.service.aws.client("ecr")
@@ -118,6 +123,49 @@ def test_an_image_that_was_deleted_is_built_again_with_the_same_digest(build: Bu
     assert len(build.images()) == 1
 
 
+def test_the_papers_and_the_engine_are_kept_with_the_release(build: Build, context: Any) -> None:
+    build.know_the_answers()
+    result = build.operator().execute(context("build"))
+    bill = build.document("bom.json")
+    assert bill["metadata"]["component"]["version"] == result["image_uri"]
+    assert "pkg:pypi/iniconfig@2.1.0" in {part["bom-ref"] for part in bill["components"]}
+    statement = build.document("provenance.json")
+    assert statement["subject"][0]["digest"] == {"sha256": result["image_uri"].rpartition(":")[2]}
+    assert statement["predicate"]["runDetails"]["metadata"] == {"invocationId": "manual__1"}
+    assert statement["predicate"]["buildDefinition"]["externalParameters"]["user"] == "carol"
+    # iniconfig alone cannot load the model server, so the model keeps MLflow's own way, and says why.
+    engine = build.document("engine/engine.json")
+    assert engine["engine"] == "pyfunc"
+    assert "ModuleNotFoundError" in engine["tried"][0]["reason"]
+    release = ReleaseStore(build.service.aws.client("s3"), BUCKET).read(build.service.spec.name, result["release_id"])
+    assert release.created_from["engine"] == "pyfunc"
+    assert release.created_from["pickle_scan"].startswith("no")
+
+
+def test_a_dangerous_pickle_is_told_or_refused_as_the_spec_says(build: Build, context: Any) -> None:
+    build.know_the_answers()
+    name = build.service.spec.name
+    evil = b"cposix\nsystem\n(S'true'\ntR."
+    build.service.aws.client("s3").put_object(Bucket=BUCKET, Key=f"models/{name}/v1/data/extra.pkl", Body=evil)
+    spec = build.service.spec
+    strict = spec.model_copy(update={"security": spec.security.model_copy(update={"pickle_scan": "refuse"})})
+    build.service.spec = strict
+    with pytest.raises(ModelNotDeployableError, match=r"data/extra.pkl imports posix.system"):
+        build.operator().execute(context("build"))
+    assert build.images() == []
+
+    build.service.spec = spec
+    result = build.operator().execute(context("build"))
+    scan = build.document("pickle-scan.json")
+    assert [(each["file"], each["safety"]) for each in scan["findings"]] == [("data/extra.pkl", "dangerous")]
+    release = ReleaseStore(build.service.aws.client("s3"), BUCKET).read(name, result["release_id"])
+    assert release.created_from["pickle_scan"].startswith("1 dangerous import")
+
+    build.service.spec = strict  # the policy is tightened after the release was built
+    with pytest.raises(ModelNotDeployableError, match="not safe to load"):
+        build.operator().execute(context("build", run_id="manual__2"))
+
+
 def test_killed_after_each_change_it_builds_one_image(build: Build, context: Any) -> None:
     build.know_the_answers()
     kills = run_with_kills(build.operator, context("build"))
@@ -149,11 +197,11 @@ def test_a_model_server_that_was_upgraded_meanwhile_is_told(build: Build, contex
 
 def test_the_base_image_is_the_one_that_the_id_stands_for(build: Build) -> None:
     lock = LockStore(build.service.aws.client("s3"), BUCKET).read(build.patched["lock_key"])
-    assert build.operator()._base_image(lock) == "scratch"
+    assert build.operator()._base_image(lock).reference == "scratch"
     tagged = build.platform.model_copy(update={"base_images": {"3.11": "example.com/python:3.11-slim"}})
     pinned = {**build.patched["inputs"], "base_image_digest": f"sha256:{'a' * 64}"}
     operator = Build(build.service, tagged, build.cache, build.patched).operator(inputs=pinned)
-    assert operator._base_image(lock) == f"example.com/python:3.11-slim@sha256:{'a' * 64}"
+    assert operator._base_image(lock).reference == f"example.com/python:3.11-slim@sha256:{'a' * 64}"
 
 
 def test_the_cache_folder_is_the_workers_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
     conversion.add_argument("model_dir", type=Path, help="folder with MLmodel")
     conversion.add_argument("out_dir", type=Path, help="receives engine.json and the compiled program")
     conversion.add_argument("--engine", choices=["auto", "pyfunc"], default="auto")
+    conversion.add_argument("--golden", type=Path, help="stored answers, for a model that cannot run here")
     stages = commands.add_parser("stages", help="say which stages of a saved Spark model need a JVM")
     stages.add_argument("spark_dir", type=Path, help="folder that Spark saved, the flavor's model_data")
     options = parser.parse_args(arguments)
@@ -51,7 +52,7 @@ def _convert(options: argparse.Namespace) -> int:
 
     configure_logging()
     options.out_dir.mkdir(parents=True, exist_ok=True)
-    record = convert(options.model_dir, options.out_dir, engine=options.engine)
+    record = convert(options.model_dir, options.out_dir, engine=options.engine, golden_file=options.golden)
     print(json.dumps(record))  # noqa: T201
     return 0
 

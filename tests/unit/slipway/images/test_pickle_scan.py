@@ -17,7 +17,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from slipway.errors import ModelNotDeployableError
-from slipway.images.pickle_scan import Finding, scan_model
+from slipway.images.pickle_scan import Finding, ScanReport, enforce, scan_model
 
 
 class Evil:
@@ -92,3 +92,22 @@ def test_off_looks_at_nothing_and_the_report_is_json(tmp_path: Path) -> None:
     assert report.findings == (Finding("model.pkl", "posix.system", "dangerous"),)
     assert report.to_dict()["findings"] == ({"file": "model.pkl", "imported": "posix.system", "safety": "dangerous"},)
     assert report.scanner.startswith("picklescan ")
+
+
+def test_a_report_says_in_a_line_what_it_found() -> None:
+    evil, odd = Finding("a.pkl", "posix.system", "dangerous"), Finding("a.pkl", "acme.Model", "suspicious")
+    report = ScanReport("picklescan 1", ("a.pkl", "b.pkl"), (evil, odd), ("b.pkl",))
+    assert report.summary() == (
+        "1 dangerous import, 1 import unknown to the scanner, 1 file not readable to its end (2 files, picklescan 1)"
+    )
+    assert not report.is_safe
+    assert ScanReport("picklescan 1", (), (), ()).summary() == "no pickles (no files, picklescan 1)"
+    assert ScanReport("picklescan 1", ("a.pkl",), (), ()).summary() == "nothing dangerous (1 file, picklescan 1)"
+
+
+def test_a_report_is_held_against_a_policy_that_came_later() -> None:
+    report = ScanReport("picklescan 1", ("a.pkl",), (Finding("a.pkl", "posix.system", "dangerous"),), ())
+    enforce(report, "warn")
+    with pytest.raises(ModelNotDeployableError, match=r"a.pkl imports posix.system"):
+        enforce(report, "refuse")
+    enforce(ScanReport("picklescan 1", ("a.pkl",), (), ()), "refuse")

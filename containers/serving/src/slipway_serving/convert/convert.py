@@ -11,7 +11,7 @@ import time
 import warnings
 from dataclasses import asdict
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from slipway_serving.convert import sklearn_model, spark_model
 from slipway_serving.convert.builder import CannotCompileError
 from slipway_serving.convert.parity import Parity, compare
 from slipway_serving.convert.signature import example_rows, read_input
+from slipway_serving.convert.stored import compare_stored
 from slipway_serving.engines.build import ENGINE_FILE, build_engine
 from slipway_serving.engines.pyfunc import PyfuncEngine
 from slipway_serving.forms.layout import columns_of
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipway_serving.convert.candidate import Candidate
+    from slipway_serving.convert.probes import Probes
+    from slipway_serving.engines.fast import FastEngine
 
 _logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 
 
-def convert(model_dir: Path, out_dir: Path, *, engine: str = "auto") -> dict[str, Any]:
+def convert(model_dir: Path, out_dir: Path, *, engine: str = "auto", golden_file: Path | None = None) -> dict[str, Any]:
     """Compile the model if that is possible and proven right.
 
     Parameters
@@ -45,6 +48,8 @@ def convert(model_dir: Path, out_dir: Path, *, engine: str = "auto") -> dict[str
         Receives ``engine.json`` and, for a compiled model, its program.
     engine
         ``auto``, or ``pyfunc`` to compile nothing.
+    golden_file
+        Stored answers of the original, which then is not loaded; for models that need a JVM.
 
     Returns
     -------
@@ -65,13 +70,15 @@ def convert(model_dir: Path, out_dir: Path, *, engine: str = "auto") -> dict[str
     if engine == "pyfunc":
         record["tried"].append({"engine": "native", "reason": "the service asks for pyfunc"})
     else:
-        _try_candidates(model, model_dir, out_dir, record)
+        _try_candidates(model, model_dir, out_dir, record, golden_file)
     _logger.info("engine %s, chosen in %.1f s", record["engine"], time.perf_counter() - started)
     (out_dir / ENGINE_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record
 
 
-def _try_candidates(model: Any, model_dir: Path, out_dir: Path, record: dict[str, Any]) -> None:
+def _try_candidates(
+    model: Any, model_dir: Path, out_dir: Path, record: dict[str, Any], golden_file: Path | None
+) -> None:
     try:
         layout = read_input(model)
     except CannotCompileError as error:
@@ -92,12 +99,19 @@ def _try_candidates(model: Any, model_dir: Path, out_dir: Path, record: dict[str
         except CannotCompileError as error:
             record["tried"].append({"engine": make.engine, "reason": f"no compiled form: {error}"})
             continue
-        original = original or PyfuncEngine(model_dir)
+        if golden_file is None and original is None:
+            original = PyfuncEngine(model_dir)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # the odd rows overflow on both sides
-            parity = _prove(candidate, original, model, model_dir, out_dir, layout)
+            compiled = _as_served(candidate, model_dir, out_dir)
+            if original is None:
+                parity = compare_stored(compiled, cast("Path", golden_file))
+            else:
+                probes = candidate.probes(layout, example_rows(model, model_dir, layout))
+                parity = _prove(candidate, compiled, original, probes)
         if parity.passed:
             record.update(candidate.document, engine=candidate.engine, parity=asdict(parity))
+            record["proof"] = "the original model" if golden_file is None else "stored answers of the original model"
             record["explains"] = _explains(candidate)
             return
         record["tried"].append(
@@ -105,13 +119,14 @@ def _try_candidates(model: Any, model_dir: Path, out_dir: Path, record: dict[str
         )
 
 
-def _prove(
-    candidate: Candidate, original: PyfuncEngine, model: Any, model_dir: Path, out_dir: Path, layout: dict[str, Any]
-) -> Parity:
-    """Write the candidate, load it as the server would, and compare."""
+def _as_served(candidate: Candidate, model_dir: Path, out_dir: Path) -> FastEngine:
+    """Write the candidate and load it as the server would."""
     candidate.save(out_dir)
-    compiled = build_engine({**candidate.document, "engine": candidate.engine}, out_dir, model_dir)
-    probes = candidate.probes(layout, example_rows(model, model_dir, layout))
+    return build_engine({**candidate.document, "engine": candidate.engine}, out_dir, model_dir)
+
+
+def _prove(candidate: Candidate, compiled: FastEngine, original: PyfuncEngine, probes: Probes) -> Parity:
+    """Compare the candidate with the original."""
     parity = compare(original, compiled, probes, alone=candidate.document.get("fallback") == "program")
     if parity.passed and candidate.inner is not None:
         candidate.inner(probes, parity)

@@ -1,0 +1,102 @@
+"""Which engine serves a model: chosen in the sandbox, with proof, by the model server's own ``convert``.
+
+What it leaves (``engine.json`` and, for a compiled model, its program) goes into the image beside the model.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.errors import SandboxError
+
+if TYPE_CHECKING:
+    from slipway.artifacts.sandbox import Sandbox
+
+ENGINE_FILE = "engine.json"
+_PYFUNC = "pyfunc"
+
+_SCRIPT = """
+import sys
+
+
+def main(inputs):
+    from pathlib import Path
+
+    sys.path.insert(0, inputs["app"])
+    from slipway_serving.convert.convert import convert
+
+    golden = Path(inputs["golden"]) if inputs["golden"] else None
+    return convert(Path(inputs["model_dir"]), Path(inputs["out_dir"]), golden_file=golden)
+"""
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The chosen engine: the files for the image by name, ``engine.json`` among them."""
+
+    files: Mapping[str, bytes]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The content of ``engine.json``."""
+        document: dict[str, Any] = json.loads(self.files[ENGINE_FILE])
+        return document
+
+    def summary(self) -> str:
+        """Say in one line what was chosen and why nothing faster was."""
+        record = self.record
+        refused = "; ".join(f"{each['engine']}: {each['reason']}" for each in record.get("tried", []))
+        rows = record.get("parity", {}).get("rows")
+        proof = f", {rows} rows as {record.get('proof', 'the original')} answers them" if rows else ""
+        return f"engine {record['engine']}{proof}{f' ({refused})' if refused else ''}"
+
+    def write(self, folder: Path) -> None:
+        """Put the files into a model's folder."""
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+
+
+def pyfunc_engine(reason: str) -> EngineChoice:
+    """Return the choice of MLflow's own way, which is always right."""
+    record = {"schema_version": 1, "engine": _PYFUNC, "tried": [{"engine": "native", "reason": reason}]}
+    return EngineChoice({ENGINE_FILE: (json.dumps(record, indent=1) + "\n").encode()})
+
+
+def choose_engine(sandbox: Sandbox, model_dir: Path, app_dir: Path, *, golden: bytes | None = None) -> EngineChoice:
+    """Compile the model if that is possible and proven right.
+
+    Args:
+        sandbox: environment of the release's lock, with its limits.
+        model_dir: the model's original files.
+        app_dir: folder of the package ``slipway_serving``.
+        golden: stored answers, for an original that cannot run in the sandbox.
+
+    Returns:
+        The choice. A conversion that crashes or takes too long means ``pyfunc``, with that as the reason.
+    """
+    with tempfile.TemporaryDirectory(prefix="slipway-engine-") as folder:
+        out, answers, app = Path(folder) / "out", Path(folder) / "golden.json", Path(folder) / "app"
+        out.mkdir()
+        # A copy: beside the package as it is installed lie others, which must not hide those of the lock.
+        shutil.copytree(app_dir, app / app_dir.name, ignore=shutil.ignore_patterns("__pycache__"))
+        if golden is not None:
+            answers.write_bytes(golden)
+        inputs = {
+            "app": str(app.resolve()),
+            "model_dir": str(model_dir.resolve()),
+            "out_dir": str(out.resolve()),
+            "golden": str(answers.resolve()) if golden is not None else "",
+        }
+        try:
+            record = sandbox.run(_SCRIPT, inputs, Path(folder), readable=[model_dir])
+        except SandboxError as error:
+            return pyfunc_engine(f"the conversion failed: {error}")
+        if record["engine"] == _PYFUNC:
+            return EngineChoice({ENGINE_FILE: (out / ENGINE_FILE).read_bytes()})
+        return EngineChoice({path.name: path.read_bytes() for path in sorted(out.iterdir())})

@@ -1,0 +1,93 @@
+"""What is asked of an original model before its release is built: its answers, and which engine gives the same ones.
+
+Both are asked in the sandbox, once, and kept with the release: a build that is tried again finds them.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.artifacts.engine import choose_engine, pyfunc_engine
+from slipway.artifacts.golden import GoldenRows, make_golden_rows, stored_golden_rows
+from slipway.artifacts.mlmodel import MLMODEL, read_mlmodel
+from slipway.artifacts.sandbox import Limits, Sandbox, SandboxEnvironment, environment
+from slipway.artifacts.spark_pipeline import is_spark, names_spark
+from slipway.errors import ModelNotDeployableError
+from slipway.images.serving_app import serving_app_dir
+from slipway.release_folder import GOLDEN
+
+if TYPE_CHECKING:
+    from slipway.artifacts.engine import EngineChoice
+    from slipway.artifacts.lock import DependencyLock
+    from slipway.release_folder import ReleaseFolder
+    from slipway.spec import ServiceSpec
+
+_CONVERSION = Limits(seconds=900)
+
+
+class ModelJudge:
+    """Asks one original model.
+
+    Args:
+        model_dir: its files, unpatched.
+        lock: packages of the release.
+        environments: folder for environments, kept between builds.
+        spec: the service.
+        folder: where the answers are kept.
+    """
+
+    def __init__(
+        self, model_dir: Path, lock: DependencyLock, environments: Path, spec: ServiceSpec, folder: ReleaseFolder
+    ) -> None:
+        self._model_dir, self._lock, self._environments = model_dir, lock, environments
+        self._spec, self._folder = spec, folder
+
+    @cached_property
+    def _needs_jvm(self) -> bool:
+        return is_spark(read_mlmodel((self._model_dir / MLMODEL).read_text(encoding="utf-8")))
+
+    @cached_property
+    def _environment(self) -> SandboxEnvironment:
+        if self._needs_jvm:  # saved metadata and tables are read, with pyarrow, which the image does without
+            return SandboxEnvironment.at(Path(sys.executable))
+        return environment(self._lock, self._environments)
+
+    def golden_answers(self) -> GoldenRows:
+        """Return the golden rows with the original's answers.
+
+        Raises:
+            SandboxError: the model does not load, or answers no row.
+            ModelNotDeployableError: a Spark model without stored answers.
+        """
+        found = self._folder.read(GOLDEN)
+        if found:
+            return GoldenRows.from_json(found)
+        if self._needs_jvm:
+            golden = stored_golden_rows(self._model_dir)
+        else:
+            golden = make_golden_rows(Sandbox(self._environment), self._model_dir, self._spec.golden_rows.max_rows)
+        return GoldenRows.from_json(self._folder.write_once(GOLDEN, golden.to_json()))
+
+    def engine(self) -> EngineChoice:
+        """Return the engine that serves the model: the fastest one whose answers are proven equal.
+
+        Raises:
+            ModelNotDeployableError: only Spark itself can answer, and the image has none.
+        """
+        return self._folder.engine() or self._folder.keep_engine(self._choose())
+
+    def _choose(self) -> EngineChoice:
+        if self._spec.serving.engine == "pyfunc" and not self._needs_jvm:
+            return pyfunc_engine("the service asks for pyfunc")
+        golden = self.golden_answers().to_json() if self._needs_jvm else None
+        sandbox = Sandbox(self._environment, _CONVERSION)
+        choice = choose_engine(sandbox, self._model_dir, serving_app_dir(), golden=golden)
+        if self._needs_jvm and choice.record["engine"] == "pyfunc" and not names_spark(self._lock.requirements):
+            raise ModelNotDeployableError(
+                f"The Spark pipeline could not be compiled, and without that it cannot be served: {choice.summary()}. "
+                "docs/serving.md, 'Spark ML without a JVM', says what is compiled."
+            )
+        return choice
