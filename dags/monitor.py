@@ -7,6 +7,7 @@ Watches what production receives and answers, and says when it is not what the m
 | `collect` | lists the window's captured calls that the champion answered; learns a baseline when there is none |
 | `profile` | one task for each hour with new captures: counts them into small profiles, each capture object once |
 | `judge` | merges the profiles of the window and compares them with the baseline: every feature, every prediction |
+| `quality` | joins answers with the outcomes that have arrived since (only with `monitor.labels`) |
 | `publish` | history (Parquet), report (HTML), CloudWatch, MLflow; a message when the state *changed* |
 | `react` | wakes `retrain` when `monitor.on_drift` says so, within cool-down and budget; else skipped |
 
@@ -27,6 +28,7 @@ from slipway_airflow.operators.drift_collect import DriftCollectOperator
 from slipway_airflow.operators.drift_judge import DriftJudgeOperator
 from slipway_airflow.operators.drift_profile import DriftProfileOperator
 from slipway_airflow.operators.drift_publish import DriftPublishOperator
+from slipway_airflow.operators.drift_quality import DriftQualityOperator
 from slipway_airflow.operators.drift_react import DriftReactOperator
 from slipway_dags.assets import drifted
 from slipway_dags.params import MonitorOverrides, Override, checked_by, overrides_param, reason_param
@@ -68,10 +70,17 @@ def monitor(spec: ServiceSpec, platform: Platform) -> DAG:
         judge = DriftJudgeOperator(task_id="judge", window=window, trigger_rule="none_failed", **prod)
         run_key = judge.output["run_key"]
         publish = DriftPublishOperator(
-            task_id="publish", window=window, run_key=run_key, mlflow_conn_id=platform.mlflow_conn_id, **prod
+            task_id="publish",
+            window=window,
+            run_key=run_key,
+            mlflow_conn_id=platform.mlflow_conn_id,
+            trigger_rule="none_failed_min_one_success",
+            **prod,
         )
         react = DriftReactOperator(task_id="react", run_key=run_key, outlets=[drifted(spec.name)], **prod)
         chain(collect, profile, judge, publish, react)
+        if spec.monitor.labels:
+            chain(collect, DriftQualityOperator(task_id="quality", window=window, **prod), publish)
     return dag
 
 

@@ -49,6 +49,9 @@ def show_drift(service: str, project: Path | None, as_json: bool) -> int:
         typer.echo(report.model_dump_json())
     else:
         _print(report, changes_of(list(store.runs(_HISTORY_RUNS))))
+        quality = store.quality(report.until)
+        if quality is not None:
+            typer.echo(quality.headline())
     return int(report.status == "DRIFTED")
 
 

@@ -7,6 +7,7 @@
 ``….rejected.json``                             the first of its calls that could not be read
 ``drift/<service>/state.json``                  where the service stands; conditional writes
 ``drift/<service>/runs/<until>.json``           what one run found
+``drift/<service>/quality/<until>.json``        how good the answers were whose outcomes are known
 ``drift/<service>/history/<until>.parquet``     the same as rows, for Athena and the heat map
 ``drift/<service>/reports/…``                   pages for people
 ``drift/<service>/model_monitor/…``             the latest run in Model Monitor's files
@@ -33,6 +34,7 @@ from slipway.drift.model_monitor import read_statistics
 from slipway.drift.objects import CaptureObject, capture_prefix, list_objects, profile_prefix
 from slipway.drift.profile import Profile
 from slipway.drift.profiling import empty_profile
+from slipway.drift.quality.report import QualityReport
 from slipway.drift.reference import ARTIFACT, Reference, read_reference
 from slipway.drift.run_report import RunReport, stamp
 from slipway.drift.status import MonitorState
@@ -183,6 +185,15 @@ class DriftStore:
         """Read the latest runs, oldest first."""
         with ThreadPoolExecutor(_THREADS) as pool:
             yield from pool.map(self.run, self.run_keys(limit))
+
+    def keep_quality(self, until: datetime, report: QualityReport) -> str:
+        """Keep the quality that a run measured; returns its key."""
+        return self.keep(f"quality/{stamp(until)}.json", report.model_dump_json(indent=1).encode())
+
+    def quality(self, until: datetime) -> QualityReport | None:
+        """Return the quality that the run of a window measured; None without outcomes."""
+        found = self._documents.read(self._key(f"quality/{stamp(until)}.json"))
+        return QualityReport.model_validate_json(found.body) if found else None
 
     def keep(self, name: str, body: bytes) -> str:
         """Write a file of the service's folder unless it is there with the same content; returns its key."""

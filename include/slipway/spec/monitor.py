@@ -2,12 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from slipway.spec.section import Section
-from slipway.spec.values import S3Prefix, Schedule, Timezone
+from slipway.spec.retrain import GateExpression
+from slipway.spec.section import Section, broken_rule
+from slipway.spec.values import S3Prefix, Schedule, Timezone, unique
+from slipway.training.gate_expression import parse_expression
+
+#: What is measured of each kind of answer when outcomes arrive.
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    "binary": ("areaUnderROC", "accuracy", "precision", "recall", "logLoss", "brier"),
+    "multiclass": ("accuracy",),
+    "regression": ("rmse", "mse", "mae", "bias"),
+}
+
+
+class QualitySpec(Section):
+    """How outcomes are matched with answers, and how good the answers have to be."""
+
+    task: Literal["binary", "multiclass", "regression"] = Field(
+        "binary", description="Kind of answer: the chance of the outcome 1, a class, or a number."
+    )
+    label: str = Field("label", min_length=1, description="Column of the outcomes' files that holds the outcome.")
+    key: Annotated[tuple[str, ...], AfterValidator(unique)] = Field(
+        (),
+        description="Columns, of requests and outcomes, that say which call an outcome belongs to (the latest call "
+        "before it); left out: `inference_id`, and `row` in requests of many rows.",
+    )
+    prediction: str | None = Field(
+        None, description="Column of the answer that is compared with the outcome; left out: the last one."
+    )
+    wait_hours: float = Field(
+        72.0, gt=0, le=8760, description="Hours after a call in which its outcome is waited for; then it is measured."
+    )
+    slices: Annotated[tuple[str, ...], AfterValidator(unique)] = Field(
+        (), description="Features for each of whose values quality is measured too."
+    )
+    expect: Annotated[tuple[GateExpression, ...], AfterValidator(unique)] = Field(
+        (), description="Bounds that the answers have to keep, such as `areaUnderROC >= 0.70`."
+    )
+    min_coverage_pct: float = Field(
+        50.0, ge=0, le=100, description="Share of calls whose outcome has to be known for a verdict, in percent."
+    )
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        for number, text in enumerate(self.expect):
+            bound = parse_expression(text)
+            if bound.needs_champion:
+                raise broken_rule("a metric against a number, such as accuracy >= 0.9", "expect", number)
+            if bound.metric not in MEASURED[self.task]:
+                raise broken_rule(f"a metric of task {self.task}: {', '.join(MEASURED[self.task])}", "expect", number)
+        return self
 
 
 class MonitorSpec(Section):
@@ -21,6 +70,7 @@ class MonitorSpec(Section):
     labels: S3Prefix | None = Field(
         None, description="Folder in S3 where the true outcomes arrive; left out: quality over time is not measured."
     )
+    quality: QualitySpec = Field(QualitySpec(), description="How answers are compared with `labels`.")
     on_drift: Literal["retrain", "notify", "ignore"] = Field(
         "notify", description="What follows from drift: a retraining (needs `retrain`), a message, nothing."
     )

@@ -22,9 +22,11 @@ from slipway.drift.publication.cloudwatch import (
     drift_metrics,
     model_monitor_metrics,
     put_metrics,
+    quality_metrics,
 )
 from slipway.drift.publication.history import history_file
 from slipway.drift.publication.page import make_page
+from slipway.drift.quality.report import QualityReport, QualityVerdict
 from slipway.drift.run_report import RunReport, stamp
 from slipway.drift.status import Change, MonitorState, Status, advance
 from slipway_airflow.operators.drift import DriftOperator, Window
@@ -68,22 +70,24 @@ class DriftPublishOperator(DriftOperator):
         """Publish; every step may be done again."""
         report = self.store.run(self.run_key)
         self.store.keep(f"history/{stamp(report.until)}.parquet", history_file(report))
-        page = self._page(report)
-        self._metrics(report)
+        quality = self.store.quality(report.until) if self.spec.monitor.labels else None
+        page = self._page(report, quality)
+        self._metrics(report, quality)
+        self._tell_quality(context, quality, page)
         change = self._change(self.store.state(), report)
         if change.changed:
             self._tell(TaskRun.of(context), report, change, page)
-        self.store.change_state(lambda state: self._change(state, report).state)
+        self.store.change_state(lambda state: _with_quality(self._change(state, report).state, quality))
         self._mlflow(report)
         return {"changed": change.changed, "report_uri": page}
 
-    def _page(self, report: RunReport) -> str:
+    def _page(self, report: RunReport, quality: QualityReport | None) -> str:
         if report.status is Status.LEARNING:
             return ""
         reference = self.reference_of(self.window)
         window = self.store.window(reference, self.window["variants"], report.since, report.until)
         self._model_monitor(report, reference, window)
-        page = make_page(report, reference, window, list(self.store.runs(_HISTORY_RUNS))).encode()
+        page = make_page(report, reference, window, list(self.store.runs(_HISTORY_RUNS)), quality).encode()
         key = self.store.put_page("reports/latest.html", page)
         if report.status is Status.DRIFTED:
             key = self.store.put_page(f"reports/{stamp(report.until)}.html", page)
@@ -102,9 +106,11 @@ class DriftPublishOperator(DriftOperator):
         for name, document in files.items():
             self.store.keep(f"model_monitor/{name}", json.dumps(document, indent=1).encode())
 
-    def _metrics(self, report: RunReport) -> None:
+    def _metrics(self, report: RunReport, quality: QualityReport | None) -> None:
         cloudwatch = self.hook.client("cloudwatch")
         put_metrics(cloudwatch, NAMESPACE, drift_metrics(report))
+        if quality is not None:
+            put_metrics(cloudwatch, NAMESPACE, quality_metrics(report, quality))
         schedule = f"{self.spec.name}-monitor"
         put_metrics(cloudwatch, MODEL_MONITOR_NAMESPACE, model_monitor_metrics(report, schedule))
 
@@ -123,20 +129,35 @@ class DriftPublishOperator(DriftOperator):
         before = change.before.value if change.before else "nothing known"
         detail = {"columns": list(change.state.columns), "before": before, "report": page}
         self.bucket.note(self.spec.name, run, "drift_status", change.state.status or "", **detail)
-        topic = self.spec.notify.sns_topic_arn
-        if topic is None:
-            self.log.info(
-                "%s (before: %s); notify.sns_topic_arn is not set, so nobody is told.", report.headline(), before
-            )
-            return
-        subject = report.headline().encode("ascii", "replace").decode()[:_SUBJECT_CHARACTERS]
         began = [
             change_text(column, changes[-1])
             for column, changes in changes_of(list(self.store.runs(_HISTORY_RUNS))).items()
             if column in report.drifted_columns
         ]
-        told = "\n".join([report.text(), *(["", "When it began:", *began] if began else [])])
-        text = f"{told}\n\nBefore: {before}\nReport: {page or 'none'}\nOwner: {self.spec.owner}\n"
+        when = ["", "When it began:", *began] if began else []
+        self._message(report.headline(), [report.text(), *when, "", f"Before: {before}", f"Report: {page or 'none'}"])
+
+    def _tell_quality(self, context: Context, quality: QualityReport | None, page: str) -> None:
+        """A message when the answers became worse than the spec allows, and when they are good again."""
+        known = {QualityVerdict.GOOD, QualityVerdict.DEGRADED}
+        before = self.store.state().quality
+        if quality is None or quality.verdict not in known or quality.verdict == (before or QualityVerdict.GOOD):
+            return
+        detail = {"before": before or "nothing known", "headline": quality.headline(), "report": page}
+        self.bucket.note(self.spec.name, TaskRun.of(context), "quality_status", quality.verdict.value, **detail)
+        worst = [f"{each.feature} {each.value}: {', '.join(each.broken)}" for each in quality.slices[1:] if each.broken]
+        slices = ["", "Slices that break a bound:", *worst] if worst else []
+        bounds = [f"{each.text}: {'kept' if each.kept else 'not kept'}" for each in quality.bounds]
+        subject = f"{self.spec.name} quality is {quality.verdict.value.lower()}"
+        self._message(subject, [quality.headline(), *bounds, *slices, "", f"Report: {page or 'none'}"])
+
+    def _message(self, headline: str, lines: list[str]) -> None:
+        topic = self.spec.notify.sns_topic_arn
+        if topic is None:
+            self.log.info("%s. notify.sns_topic_arn is not set, so nobody is told.", headline)
+            return
+        subject = headline.encode("ascii", "replace").decode()[:_SUBJECT_CHARACTERS]
+        text = "\n".join([*lines, f"Owner: {self.spec.owner}", ""])
         with aws_call(f"publish to {topic}"):
             self.hook.client("sns").publish(TopicArn=topic, Subject=subject, Message=text)
 
@@ -147,3 +168,9 @@ class DriftPublishOperator(DriftOperator):
         from slipway_airflow.hooks.mlflow_registry import MlflowRegistryHook
 
         log_metrics(MlflowRegistryHook(self.mlflow_conn_id).client, self.window["run_id"], report)
+
+
+def _with_quality(state: MonitorState, quality: QualityReport | None) -> MonitorState:
+    if quality is None or quality.verdict not in {QualityVerdict.GOOD, QualityVerdict.DEGRADED}:
+        return state
+    return state.model_copy(update={"quality": quality.verdict.value})

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slipway.aws_errors import aws_call
+from slipway.drift.quality.report import QualityReport, QualityVerdict
 from slipway.drift.run_report import EFFECTS, RunReport
 from slipway.drift.status import Status
 
@@ -38,6 +39,17 @@ def drift_metrics(report: RunReport) -> list[Datum]:
         of_column = {**service, "Column": column}
         data.append(_datum(report, "Effect", effect, of_column))
         data.append(_datum(report, "ColumnDrifted", float(column in report.drifted_columns), of_column))
+    return data
+
+
+def quality_metrics(report: RunReport, quality: QualityReport) -> list[Datum]:
+    """Return the metrics of the answers' quality: of all rows, and the share of calls whose outcome is known."""
+    service = {"Service": report.service}
+    whole = quality.whole
+    data = [_datum(report, f"Quality.{name}", metric.value, service) for name, metric in whole.metrics.items()]
+    data.append(_datum(report, "QualityDegraded", float(quality.verdict is QualityVerdict.DEGRADED), service))
+    if whole.calls:
+        data.append(_datum(report, "LabelCoverage", whole.rows / whole.calls, service))
     return data
 
 

@@ -14,6 +14,7 @@ from slipway.drift.history import changes_of
 from slipway.drift.profile import Profile
 from slipway.drift.publication.cloudwatch import effects
 from slipway.drift.publication.curves import draw_column, moved_most
+from slipway.drift.quality.report import QualityReport
 from slipway.drift.reference import Reference
 from slipway.drift.run_report import FindingRecord, RunReport
 
@@ -21,7 +22,13 @@ _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _ORDER = {"DRIFTED": 0, "INCONCLUSIVE": 1, "STABLE": 2}
 
 
-def make_page(report: RunReport, reference: Reference, window: Profile, history: Sequence[RunReport] = ()) -> str:
+def make_page(
+    report: RunReport,
+    reference: Reference,
+    window: Profile,
+    history: Sequence[RunReport] = (),
+    quality: QualityReport | None = None,
+) -> str:
     """Return the report as HTML.
 
     Args:
@@ -29,6 +36,7 @@ def make_page(report: RunReport, reference: Reference, window: Profile, history:
         reference: The baseline.
         window: The window's profile.
         history: Earlier runs, oldest first, for the heat map; this run may be among them.
+        quality: How good the answers were whose outcomes are known; None without outcomes.
     """
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
@@ -46,6 +54,7 @@ def make_page(report: RunReport, reference: Reference, window: Profile, history:
         report=report,
         columns=columns,
         advice=report.advice(),
+        quality=quality,
         baseline_rows=reference.baseline.profile.rows,
         plotly=get_plotlyjs(),
         data=_for_script({"charts": [column["chart"] for column in columns], "heat": _heat(runs)}),

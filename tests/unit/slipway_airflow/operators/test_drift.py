@@ -29,6 +29,7 @@ from slipway_airflow.operators.drift_collect import DriftCollectOperator
 from slipway_airflow.operators.drift_judge import DriftJudgeOperator
 from slipway_airflow.operators.drift_profile import DriftProfileOperator
 from slipway_airflow.operators.drift_publish import DriftPublishOperator
+from slipway_airflow.operators.drift_quality import DriftQualityOperator
 from slipway_airflow.operators.drift_react import DriftReactOperator
 from tests.unit.slipway.drift.capture.records import record
 from tests.unit.slipway_airflow.conftest import BUCKET
@@ -96,6 +97,21 @@ class World:
         key = f"captures/flights-prod/{variant}/{at:%Y/%m/%d/%H/%M-%S}-000-{len(lines)}.jsonl"
         self.s3.put_object(Bucket=BUCKET, Key=key, Body="\n".join(lines).encode())
 
+    def outcomes(self, frame: pd.DataFrame, at: datetime, *, name: str = "a", wrong: float = 0.0) -> None:
+        """What became of the calls: the answer was x, and was off by ``wrong``."""
+        told = pd.DataFrame({"c": frame.c, "x": frame.x, "label": frame.x + wrong, "time": at.isoformat()})
+        self.s3.put_object(Bucket=BUCKET, Key=f"outcomes/{name}.csv", Body=told.to_csv(index=False).encode())
+
+    def with_outcomes(self, **quality: Any) -> None:
+        rules = {
+            "task": "regression",
+            "key": ("c", "x"),
+            "slices": ("c",),
+            "wait_hours": 24.0,
+            "expect": ("mae <= 0.5",),
+        }
+        self.with_policy(labels=f"s3://{BUCKET}/outcomes/", window_hours=48.0, quality={**rules, **quality})
+
     def operator(self, kind: Any, task_id: str, **arguments: Any) -> Any:
         return kind(task_id=task_id, spec=self.spec, platform=self.platform, **arguments)
 
@@ -114,6 +130,8 @@ class World:
         profiled = [
             self.operator(DriftProfileOperator, "profile", window=window_, group=group).execute({}) for group in groups
         ]
+        if self.spec.monitor.labels:
+            self.quality = self.operator(DriftQualityOperator, "quality", window=window_).execute({})
         judged = self.operator(DriftJudgeOperator, "judge", window=window_).execute({})
         context, _ = self.context("publish", until)
         publish = self.operator(DriftPublishOperator, "publish", window=window_, run_key=judged["run_key"])
@@ -294,3 +312,59 @@ def test_on_drift_notify_wakes_nobody(world: World) -> None:
     assert found.status == Status.DRIFTED
     with pytest.raises(AirflowSkipException, match="on_drift is notify"):
         world.react(found.run_key)
+
+
+def test_outcomes_that_come_late_are_joined_and_judged(world: World) -> None:
+    world.log_baseline(rows(5000))
+    world.with_outcomes()
+    asked, later = rows(1000, seed=2), rows(1000, seed=3)
+    world.capture(asked, NOON - timedelta(hours=30))
+    world.capture(later, NOON - timedelta(hours=2))
+    world.outcomes(asked[:900], NOON - timedelta(hours=20))
+    run = world.run(NOON)
+    assert world.quality["verdict"] == "GOOD"
+    assert (world.quality["calls"], world.quality["rows"]) == (1000, 900), "later calls still wait for theirs"
+    page = gzip.decompress(world.read("drift/flights/reports/latest.html")).decode()
+    assert "900 of 1,000 calls" in page
+    assert "c = a" in page
+    assert world.metric("Slipway/Drift", "LabelCoverage")
+    assert run.status == "STABLE"
+
+
+def test_worse_answers_are_told_once_and_again_when_they_are_good(world: World) -> None:
+    world.log_baseline(rows(5000))
+    world.with_outcomes()
+    asked = rows(1000, seed=2)
+    world.capture(asked, NOON - timedelta(hours=30))
+    world.outcomes(asked, NOON - timedelta(hours=20), wrong=2.0)
+    world.run(NOON)
+    assert world.quality["verdict"] == "DEGRADED"
+    world.run(NOON + timedelta(hours=1))
+    (told,) = [each for each in world.told() if "quality" in each["Subject"]]
+    assert told["Subject"] == "flights quality is degraded"
+    assert "mae <= 0.5: not kept" in told["Message"]
+    assert "c a: mae <= 0.5" in told["Message"]
+    world.outcomes(asked, NOON - timedelta(hours=10), name="b")  # corrections
+    world.run(NOON + timedelta(hours=2))
+    assert [each["Subject"] for each in world.told()] == ["flights quality is good"]
+
+
+def test_no_outcome_and_outcomes_that_cannot_be_read_are_no_verdict(world: World) -> None:
+    world.log_baseline(rows(5000))
+    world.with_outcomes()
+    world.capture(rows(1000, seed=2), NOON - timedelta(hours=30))
+    world.run(NOON)
+    assert world.quality["verdict"] == "NO_LABELS"
+    world.s3.put_object(Bucket=BUCKET, Key="outcomes/x.parquet", Body=b"garbage")
+    world.run(NOON + timedelta(hours=1))
+    page = gzip.decompress(world.read("drift/flights/reports/latest.html")).decode()
+    assert "Outcomes in x.parquet cannot be read" in page
+    assert not [each for each in world.told() if "quality" in each["Subject"]]
+
+
+def test_without_labels_in_the_spec_quality_is_no_subject(world: World) -> None:
+    world.log_baseline(rows(5000))
+    world.capture(rows(2000, seed=2), NOON - timedelta(hours=2))
+    world.run(NOON)
+    assert "<h2>Quality</h2>" not in gzip.decompress(world.read("drift/flights/reports/latest.html")).decode()
+    assert not world.keys("drift/flights/quality/")

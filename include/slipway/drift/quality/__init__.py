@@ -1,0 +1,1 @@
+"""Quality of the answers, measured when the true outcomes arrive."""
