@@ -41,3 +41,16 @@ def test_overrides_are_checked() -> None:
     assert read_overrides(MonitorOverrides, {"window_from": "2026-01-01"}).window_until is None
     with pytest.raises(InvalidParamsError, match="window_form"):
         read_overrides(MonitorOverrides, {"window_form": "2026-01-01"})
+
+
+def test_quality_is_measured_only_where_outcomes_arrive(dag: DAG) -> None:
+    from dags.monitor import monitor
+    from slipway.platform import Platform
+    from slipway.spec import ServiceSpec
+
+    assert "quality" not in dag.task_ids
+    asked = {"name": "x", "model": "m", "owner": "o", "monitor": {"labels": "s3://lake/outcomes/"}}
+    platform = Platform.model_validate({"execution_role": "r", "base_images": {"3.11": "scratch"}})
+    built = monitor(ServiceSpec.model_validate(asked), platform)
+    assert built.get_task("quality").upstream_task_ids == {"collect"}
+    assert built.get_task("quality").downstream_task_ids == {"publish"}
