@@ -34,6 +34,7 @@ def publish(
     name: str,
     rows: Sequence[Row],
     *,
+    shown: Sequence[Row] | None = None,
     versions: Mapping[str, str] | None = None,
     notes: Iterable[str] = (),
     page: Path = PAGE,
@@ -44,6 +45,7 @@ def publish(
     Args:
         name: of the benchmark; its table stands between ``<!-- bench:<name> -->`` and ``<!-- /bench:<name> -->``.
         rows: one for each measurement.
+        shown: rows of the page's table; None shows all.
         versions: of every system that took part.
         notes: sentences for below the table, such as which peers were absent.
         page: Markdown file with the tables; a missing place is added at its end.
@@ -54,7 +56,9 @@ def publish(
     (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     text = page.read_text() if page.exists() else "# Benchmarks\n"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(place(text, name, "\n".join([table(rows), "", *_notes(versions or {}, notes)])))
+    page.write_text(
+        place(text, name, "\n".join([table(rows if shown is None else shown), "", *_notes(versions or {}, notes)]))
+    )
 
 
 def earlier_rows(name: str, versions: Mapping[str, str], *, folder: Path = ROOT / "var" / "bench") -> list[Row]:

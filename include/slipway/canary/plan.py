@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from slipway.canary.metric_source import ERROR, REJECTED, SLOW
 from slipway.canary.progress import StepProgress
 from slipway.errors import InvalidParamsError
 
-#: ``error``, ``slow`` and ``rejected`` share alpha.
-COMPARISONS_PER_STEP = 3
+#: How the comparisons of a step share its alpha; see docs/adr/0016. Most bad releases show themselves by errors.
+ALPHA_SHARES = {ERROR: 0.6, SLOW: 0.2, REJECTED: 0.2}
 
 
 class CanaryPlan(BaseModel):
@@ -34,13 +35,22 @@ class CanaryPlan(BaseModel):
             raise ValueError(f"weights must rise, each above 0 and below 100; found {list(self.weights_pct)}")
         return self
 
-    @property
-    def alpha_per_comparison(self) -> float:
-        """Alpha of one comparison in one step: steps and comparisons share it evenly (Bonferroni).
+    def alpha_of(self, step: int, comparison: str) -> float:
+        """Alpha of one comparison in one step.
 
-        The judged bake at 100 % at the end counts as one more step.
+        Each step takes half of what the steps before it left, the bake at 100 % as the last takes the rest: a bad
+        release shows itself in the first step, where the challenger has the fewest requests, and only what passed
+        reaches the others. All parts together are alpha (union bound).
+
+        Args:
+            step: Number of the step, from 1; the bake has the number after the last weight's.
+            comparison: ``error``, ``slow`` or ``rejected``.
+
+        Returns:
+            A chance, above 0 and below alpha.
         """
-        return self.alpha / ((len(self.weights_pct) + 1) * COMPARISONS_PER_STEP)
+        halvings = min(step, len(self.weights_pct))
+        return float(self.alpha * 0.5**halvings * ALPHA_SHARES[comparison])
 
     def planned_share(self, step: int) -> float:
         """The challenger's share of the traffic in a step.

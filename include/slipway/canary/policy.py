@@ -11,28 +11,27 @@ from slipway.spec import PromoteSpec
 SLOW_IGNORE_BELOW = 0.01
 
 
-def judge_policies(promote: PromoteSpec, plan: CanaryPlan) -> dict[str, JudgePolicy]:
+def judge_policies(promote: PromoteSpec, plan: CanaryPlan, step: int) -> dict[str, JudgePolicy]:
     """The judge's policy of each comparison.
 
     Args:
         promote: The spec's limits.
         plan: The frozen plan, which says how alpha is shared.
+        step: Number of the step, from 1; the bake has the number after the last weight's.
 
     Returns:
         Policies by comparison; ``slow`` only when the spec has a latency objective.
     """
-    error = JudgePolicy(
-        alpha=plan.alpha_per_comparison,
-        max_ratio=promote.max_error_ratio,
-        ignore_below=promote.ignore_errors_below_pct / 100,
-        min_requests=promote.min_requests,
-    )
-    policies = {ERROR: error, REJECTED: error}
+    ignored = promote.ignore_errors_below_pct / 100
+    floors = {ERROR: ignored, REJECTED: ignored}
     if promote.latency_slo_ms is not None:
-        policies[SLOW] = JudgePolicy(
-            alpha=plan.alpha_per_comparison,
+        floors[SLOW] = max(SLOW_IGNORE_BELOW, ignored)
+    return {
+        name: JudgePolicy(
+            alpha=plan.alpha_of(step, name),
             max_ratio=promote.max_error_ratio,
-            ignore_below=max(SLOW_IGNORE_BELOW, promote.ignore_errors_below_pct / 100),
+            ignore_below=floor,
             min_requests=promote.min_requests,
         )
-    return policies
+        for name, floor in floors.items()
+    }

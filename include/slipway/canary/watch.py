@@ -20,6 +20,7 @@ from slipway.canary.progress import StepProgress, find_step, with_step
 from slipway.canary.step import Action, StepDecision, StepFlags
 from slipway.canary.window import closed_window
 from slipway.errors import SupersededError
+from slipway.lease import Lease
 from slipway.ledger import Ledger, LedgerEntry
 from slipway.state import EndpointState, Flags, StateStore
 from slipway.transition import lower_flag
@@ -37,6 +38,9 @@ class WatchedStep:
     number: int
     ask_hours: float
     """How long a person is waited for when the step stays unsettled; then it is rolled back."""
+    holder: str = ""
+    """Who holds the endpoint's lease; the watch prolongs it, so that a lease that ran out means a lost canary."""
+    lease_seconds: float = 0.0
 
 
 class StepWatch:
@@ -89,6 +93,7 @@ class StepWatch:
             return _as_ended(progress)
         flags = step_flags(state.flags if state else Flags())
         now = self._now()
+        self._prolong(state.lease if state else None, now)
         rules = self._rules
         window = closed_window(
             progress.began_at, now, period_seconds=rules.period_seconds, settle_seconds=rules.settle_seconds
@@ -99,6 +104,11 @@ class StepWatch:
         self._check_endpoint()
         self.last = evaluate(progress, rules, self._source, flags, now)
         return self._act(self.last, now)
+
+    def _prolong(self, lease: Lease | None, now: datetime) -> None:
+        step = self._step
+        if lease and lease.holder == step.holder and lease.expires_at - now < timedelta(seconds=step.lease_seconds / 2):
+            self._states.take_lease(step.endpoint, step.holder, purpose=lease.purpose, seconds=step.lease_seconds)
 
     def _act(self, evaluation: Evaluation, now: datetime) -> StepDecision | None:
         decision = self._answered(evaluation, now)

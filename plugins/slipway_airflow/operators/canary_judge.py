@@ -18,6 +18,7 @@ from slipway.errors import CanaryFailedError, EndpointMissingError, SlipwayError
 from slipway_airflow.canary_watch import WatchRequest, is_bake, open_watch, rules_to_dict, window_to_dict
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 from slipway_airflow.operators.canary import CanaryOperator, CanaryUnderWay
+from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.task_run import TaskRun
 from slipway_airflow.triggers.canary import CanaryStepTrigger
 
@@ -111,7 +112,7 @@ class CanaryJudgeOperator(CanaryOperator):
         if found is None:
             raise EndpointMissingError(f"{self.endpoint} was deleted in the middle of its canary.")
         rules = StepRules(
-            policies=judge_policies(promote, canary.plan),
+            policies=judge_policies(promote, canary.plan, number),
             bake_seconds=canary.plan.bake_seconds,
             max_hold_seconds=canary.plan.max_hold_seconds,
             on_inconclusive=promote.on_inconclusive,
@@ -128,6 +129,8 @@ class CanaryJudgeOperator(CanaryOperator):
                 "user": run.user,
                 "number": number,
                 "ask_hours": self.spec.approval.timeout_hours,
+                "holder": run.holder,
+                "lease_seconds": LEASE_SECONDS,
             },
             rules=rules_to_dict(rules),
             bucket=self.bucket.name,

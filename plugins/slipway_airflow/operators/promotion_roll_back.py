@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slipway.endpoints.removal import remove_endpoint
-from slipway.endpoints.resource import describe
-from slipway.endpoints.restore import restore_config
-from slipway.endpoints.scaling import resume_scaling
-from slipway.endpoints.traffic import ensure_instances, ensure_weights, instances_of
-from slipway.endpoints.two_variants import split
+from slipway.endpoints.way_back import take_back
 from slipway.transition import give_up
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.stage import StageOperator
@@ -21,7 +16,7 @@ from slipway_airflow.task_run import TaskRun
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from slipway.state import Promotion, Recorded
+    from slipway.state import Promotion
 
 
 class PromotionRollBackOperator(StageOperator):
@@ -68,9 +63,8 @@ class PromotionRollBackOperator(StageOperator):
         sagemaker = self.hook.client("sagemaker")
         seconds = None
         if promotion.recorded:
-            seconds = self._stop_harm(promotion, promotion.recorded)
-            restore_config(sagemaker, self.endpoint, promotion.recorded)
-            self._let_scale(promotion.recorded)
+            scaling = self.hook.client("application-autoscaling")
+            seconds = take_back(sagemaker, scaling, self.endpoint, promotion, promotion.recorded)
         else:
             release = self.bucket.release(self.spec.name, promotion.release_id)
             remove_endpoint(sagemaker, self.wanted_for(release), record=partial(self.note_removal, run))
@@ -93,37 +87,6 @@ class PromotionRollBackOperator(StageOperator):
         )
         self.log.warning("Release %s was rolled back (%s); %s", promotion.release_id, reason, _standing(restored))
         return restored
-
-    def _stop_harm(self, promotion: Promotion, recorded: Recorded) -> float | None:
-        """Give the champion its size and all traffic back, in the first calls.
-
-        :return: Seconds until that was in force; None when the endpoint is not on the canary's config.
-        """
-        if promotion.plan is None:
-            return None
-        began = time.monotonic()
-        sagemaker = self.hook.client("sagemaker")
-        plan = promotion.plan
-        found = describe(sagemaker, "endpoint", self.endpoint)
-        if found is None or set(instances_of(found)) != {plan.champion, plan.challenger}:
-            return None
-        champion = plan.champion
-        ensure_weights(
-            sagemaker,
-            self.endpoint,
-            split(champion, plan.challenger, 0.0),
-            config_name=found["EndpointConfigName"],
-        )
-        ensure_instances(sagemaker, self.endpoint, champion, recorded.variants[champion].instances)
-        seconds = time.monotonic() - began
-        self.log.info("All traffic is back on %s after %.1f s.", champion, seconds)
-        return round(seconds, 3)
-
-    def _let_scale(self, recorded: Recorded) -> None:
-        """Resume the champion's scaling, which the canary suspended."""
-        scaling = self.hook.client("application-autoscaling")
-        for variant in recorded.variants:
-            resume_scaling(scaling, self.endpoint, variant)
 
 
 def _standing(restored: str | None) -> str:

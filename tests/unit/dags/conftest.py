@@ -11,7 +11,7 @@ from airflow.dag_processing.dagbag import DagBag
 ROOT = Path(__file__).resolve().parents[3]
 DAGS = ROOT / "dags"
 
-DAG_FILES = {"deploy.py", "monitor.py", "promote.py", "retrain.py", "rollback.py"}
+DAG_FILES = {"deploy.py", "housekeeping.py", "monitor.py", "promote.py", "retrain.py", "rollback.py"}
 """A file that is added has to be listed here, so that no stray file becomes a DAG file unseen."""
 
 SERVICE = "name: {name}\nmodel: {name}-model\nowner: {owner}\n"
@@ -42,5 +42,6 @@ def read_dags() -> Callable[[], DagBag]:
 
 
 def dags_of(*services: str) -> set[str]:
-    """The ids of all DAGs of these services, none of which is retrained."""
-    return {f"{service}.{Path(file).stem}" for service in services for file in DAG_FILES - {"retrain.py"}}
+    """The ids of all DAGs of these services, none of which is retrained, and of the one for all services."""
+    kinds = {Path(file).stem for file in DAG_FILES - {"housekeeping.py", "retrain.py"}}
+    return {"slipway.housekeeping", *(f"{service}.{kind}" for service in services for kind in kinds)}

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from slipway.canary.judge import Verdict
@@ -23,8 +25,17 @@ def test_weights_must_rise_between_0_and_100(weights):
         plan(*weights)
 
 
-def test_alpha_is_shared_by_all_comparisons_of_all_steps():
-    assert plan(5, 25, 50).alpha_per_comparison * 12 == pytest.approx(0.01)
+@given(st.integers(1, 20))
+def test_all_comparisons_of_all_steps_together_have_alpha(steps: int):
+    canary = plan(*range(1, steps + 1))
+    parts = [canary.alpha_of(step, name) for step in range(1, steps + 2) for name in ("error", "slow", "rejected")]
+    assert sum(parts) == pytest.approx(0.01)
+    assert min(parts) > 0
+
+
+def test_the_first_step_has_half_of_alpha_and_its_errors_most_of_that():
+    assert plan(5, 25, 50).alpha_of(1, "error") == pytest.approx(0.003)
+    assert plan(5, 25, 50).alpha_of(3, "error") == plan(5, 25, 50).alpha_of(4, "error")
 
 
 def test_an_override_may_only_shorten():

@@ -1,0 +1,77 @@
+"""Undo a promotion that has a champion to go back to, from what its state recorded.
+
+First the champion has its size and all traffic again: harm stops there. Then the recorded config is restored and the
+challenger is gone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from slipway.endpoints.resource import describe
+from slipway.endpoints.restore import restore_config
+from slipway.endpoints.scaling import remove_scaling, resume_scaling
+from slipway.endpoints.traffic import ensure_instances, ensure_weights, instances_of
+from slipway.endpoints.two_variants import split
+
+if TYPE_CHECKING:
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_sagemaker import SageMakerClient
+
+    from slipway.state import Promotion, Recorded
+
+
+def take_back(
+    sagemaker: SageMakerClient,
+    scaling: ApplicationAutoScalingClient,
+    endpoint: str,
+    promotion: Promotion,
+    recorded: Recorded,
+) -> float | None:
+    """Put an endpoint back to what a promotion recorded.
+
+    Called again after a kill, it finds the weights and its own update.
+
+    Args:
+        sagemaker: a boto3 SageMaker client.
+        scaling: a boto3 Application Auto Scaling client.
+        endpoint: the endpoint's name.
+        promotion: the promotion that is undone.
+        recorded: what the endpoint served before it.
+
+    Returns:
+        Seconds until the champion had all traffic again; None when the endpoint was not on the canary's config.
+
+    Raises:
+        EndpointMissingError: the endpoint is gone.
+        SlipwayError: AWS does not answer or refuses, or the recorded config does not get healthy any more.
+    """
+    seconds = _stop_harm(sagemaker, endpoint, promotion, recorded)
+    _let_go_of_others(sagemaker, scaling, endpoint, recorded)
+    restore_config(sagemaker, endpoint, recorded)
+    for variant in recorded.variants:
+        resume_scaling(scaling, endpoint, variant)
+    return seconds
+
+
+def _stop_harm(sagemaker: SageMakerClient, endpoint: str, promotion: Promotion, recorded: Recorded) -> float | None:
+    plan = promotion.plan
+    found = describe(sagemaker, "endpoint", endpoint)
+    if plan is None or found is None or set(instances_of(found)) != {plan.champion, plan.challenger}:
+        return None
+    began = time.monotonic()
+    weights = split(plan.champion, plan.challenger, 0.0)
+    ensure_weights(sagemaker, endpoint, weights, config_name=found["EndpointConfigName"])
+    ensure_instances(sagemaker, endpoint, plan.champion, recorded.variants[plan.champion].instances)
+    return round(time.monotonic() - began, 3)
+
+
+def _let_go_of_others(
+    sagemaker: SageMakerClient, scaling: ApplicationAutoScalingClient, endpoint: str, recorded: Recorded
+) -> None:
+    """AWS refuses to take a variant away that is registered for scaling."""
+    found = describe(sagemaker, "endpoint", endpoint)
+    for variant in instances_of(found) if found else ():
+        if variant not in recorded.variants:
+            remove_scaling(scaling, endpoint, variant)

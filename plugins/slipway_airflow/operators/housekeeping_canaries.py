@@ -1,0 +1,77 @@
+"""Canaries whose run, DAG or spec is gone: roll them back from the state alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from slipway.endpoints.way_back import take_back
+from slipway.housekeeping.decisions import HOLDER, is_lost
+from slipway.transition import give_up
+from slipway_airflow.operators.housekeeping import HousekeepingOperator
+from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
+
+if TYPE_CHECKING:
+    from slipway.state import EndpointState, Promotion
+    from slipway_airflow.task_run import TaskRun
+
+
+class LostCanaryOperator(HousekeepingOperator):
+    """Roll back each promotion whose lease ran out: nobody looks at it any more.
+
+    Every task of a promotion and every look of its judge prolongs the lease, so one that ran out belongs
+    to a run that was deleted, whose DAG or spec was removed, or that is paused. A first launch has nothing
+    to go back to; it is left as it is and told.
+
+    Takes what :class:`HousekeepingOperator` takes.
+    """
+
+    def tidy(self, run: TaskRun) -> None:
+        """Find the lost ones, roll each back."""
+        for endpoint, state in self.states().items():
+            promotion = state.promotion
+            if promotion is None or not is_lost(state, datetime.now(UTC)):
+                continue
+            if promotion.recorded is None:
+                self.log.warning(
+                    "%s: the first launch of release %s by %s was lost; nothing to go back to. Deploy again, or delete "
+                    "the endpoint.", endpoint, promotion.release_id, promotion.run_id,
+                )  # fmt: skip
+                continue
+            what = f"roll back release {promotion.release_id} of {endpoint}, lost by {promotion.run_id}"
+            self.act(what, lambda state=state, promotion=promotion: self._roll_back(run, state, promotion))
+
+    def _roll_back(self, run: TaskRun, state: EndpointState, promotion: Promotion) -> None:
+        endpoint = state.endpoint
+        spec = self.spec_of(endpoint)
+        service = endpoint.rpartition("-")[0]
+        reason = f"lost: the lease of {promotion.run_id} ran out"
+        self.bucket.states.take_lease(
+            endpoint, HOLDER, purpose=f"roll back lost release {promotion.release_id}", seconds=LEASE_SECONDS
+        )
+        hook = self.hook_of(self.conn_id_of(spec, "prod"))
+        assert promotion.recorded is not None
+        seconds = take_back(
+            hook.client("sagemaker"),
+            hook.client("application-autoscaling"),
+            endpoint,
+            promotion,
+            promotion.recorded,
+        )
+        self.bucket.note(
+            service,
+            run,
+            "rolled_back",
+            f"release {promotion.release_id}",
+            endpoint=endpoint,
+            cause=reason,
+            restored_config=promotion.recorded.config_name,
+            seconds_to_champion=seconds,
+        )
+        now = datetime.now(UTC)
+        self.bucket.states.update(
+            endpoint,
+            lambda found: give_up(found, run_id=promotion.run_id, at=now, by=run.user, reason=reason),
+            holder=HOLDER,
+        )
+        self.bucket.states.release_lease(endpoint, HOLDER)

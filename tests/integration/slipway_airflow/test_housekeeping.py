@@ -1,0 +1,216 @@
+"""What is left behind is put right, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from slipway.endpoints.resource import wait_until_gone
+from slipway.housekeeping import decisions
+from slipway.ledger import Ledger
+from slipway.state import EndpointState
+from slipway_airflow.operators.housekeeping_approvals import WaitingApprovalOperator
+from slipway_airflow.operators.housekeeping_canaries import LostCanaryOperator
+from slipway_airflow.operators.housekeeping_resources import IdleEndpointOperator, LeftoverOperator
+from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
+from tests.integration.slipway_airflow.canaries import Canary, canary_spec, users_of
+from tests.integration.slipway_airflow.conftest import BUCKET, Service
+from tests.integration.slipway_airflow.kills import run_with_kills
+from tests.integration.slipway_airflow.promotions import Promotion, approved
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def tidy(promotion: Callable[..., Promotion], service: Service) -> Callable[..., list[str]]:
+    """Run one housekeeping task over the test's own service."""
+
+    def run(kind: Any, *, only_say: bool = False, specs: dict[str, Any] | None = None, **fields: Any) -> list[str]:
+        base = promotion("scheduled_1")
+        known = {service.spec.name: service.spec} if specs is None else specs
+        operator = kind(task_id="tidy", specs=known, platform=base.platform, only_say=only_say, **fields)
+        done = operator.execute(base.context("tidy", run_id="scheduled_1"))
+        return [each for each in done if service.spec.name in each]
+
+    return run
+
+
+def lost_canary(service: Service, promotion: Callable[..., Promotion]) -> Canary:
+    """A canary with half of the traffic whose run is gone."""
+    approved(service, 1)
+    promotion().run()
+    approved(service, 2, weight=5.0, answers=5.0)
+    spec = canary_spec(service)
+    base = promotion("promote_2", spec)
+    canary = Canary(base.service, base.platform, base.context, "promote_2", spec)
+    canary.through("prepare", "step_1.shift")
+    service.states.update(f"{service.spec.name}-prod", expire_lease)
+    return canary
+
+
+def expire_lease(state: EndpointState) -> EndpointState:
+    over = state.lease.model_copy(update={"expires_at": datetime.now(UTC) - timedelta(seconds=1)})
+    return state.model_copy(update={"lease": over})
+
+
+def test_a_lost_canary_is_rolled_back_from_its_state_alone(
+    promotion: Callable[..., Promotion], service: Service, tidy: Callable[..., list[str]]
+) -> None:
+    lost_canary(service, promotion)
+    recorded = service.state().promotion.recorded.config_name
+    since = service.aws.position()
+    assert tidy(LostCanaryOperator, only_say=True, specs={})[0].startswith("would: roll back release")
+    assert service.aws.changes(since) == []
+    with users_of(service) as users:
+        (done,) = tidy(LostCanaryOperator, specs={})  # the spec is gone, too
+    assert "lost by promote_2" in done
+    assert users.failed == []
+    assert service.describe("prod")["EndpointConfigName"] == recorded
+    assert service.ask("prod", 3.0) == 6.0
+    state = service.state()
+    assert (state.promotion, state.lease) == (None, None)
+    assert state.history[-1].event == "rolled_back"
+    assert "the lease of promote_2 ran out" in state.history[-1].reason
+    assert service.ledger()[-1][0] == "rolled_back"
+    assert tidy(LostCanaryOperator, specs={}) == []
+
+
+def test_a_lost_canary_is_rolled_back_with_one_update_though_housekeeping_is_killed(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    lost = lost_canary(service, promotion)
+    since = service.aws.position()
+    context = lost.context("tidy", run_id="scheduled_1")
+    kills = run_with_kills(
+        lambda: LostCanaryOperator(task_id="tidy", specs={}, platform=lost.platform),
+        context,
+    )
+    assert kills >= 4
+    assert service.aws.changes(since).count("UpdateEndpoint") == 1
+    assert service.ask("prod", 3.0) == 6.0
+    assert service.state().promotion is None
+
+
+def test_a_canary_under_its_lease_is_left_alone(
+    promotion: Callable[..., Promotion], service: Service, tidy: Callable[..., list[str]]
+) -> None:
+    approved(service, 1)
+    promotion().run()
+    approved(service, 2, weight=5.0, answers=5.0)
+    base = promotion("promote_2", canary_spec(service))
+    Canary(base.service, base.platform, base.context, "promote_2", base.spec).through("prepare", "step_1.shift")
+    since = service.aws.position()
+    assert tidy(LostCanaryOperator) == []
+    assert service.aws.changes(since) == []
+
+
+def test_an_approval_that_nobody_uses_is_told_once_and_then_lapses(
+    service: Service, tidy: Callable[..., list[str]]
+) -> None:
+    release = approved(service, 1)
+    endpoint = f"{service.spec.name}-prod"
+    sns, sqs = service.aws.client("sns"), service.aws.client("sqs")
+    topic = sns.create_topic(Name=service.spec.name)["TopicArn"]
+    queue = sqs.create_queue(QueueName=service.spec.name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    notify = service.spec.notify.model_copy(update={"sns_topic_arn": topic})
+    specs = {service.spec.name: service.spec.model_copy(update={"notify": notify})}
+
+    def received() -> list[str]:
+        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
+        for message in messages:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return [json.loads(message["Body"])["Message"] for message in messages]
+
+    def age(hours: float) -> None:
+        def older(state: EndpointState) -> EndpointState:
+            at = datetime.now(UTC) - timedelta(hours=hours)
+            return state.model_copy(update={"approved": state.approved.model_copy(update={"at": at})})
+
+        service.states.update(endpoint, older)
+
+    assert tidy(WaitingApprovalOperator, specs=specs) == []
+    age(2)
+    assert len(tidy(WaitingApprovalOperator, specs=specs)) == 1
+    assert tidy(WaitingApprovalOperator, specs=specs) == []
+    (message,) = received()
+    assert f"slipway promote {service.spec.name}" in message
+    age(169)
+    assert "let lapse" in tidy(WaitingApprovalOperator, specs=specs)[0]
+    assert service.state().approved is None
+    assert "within 168 hours" in received()[0]
+    assert [action for action, subject in service.ledger() if release.id in subject] == ["told", "lapsed"]
+
+
+def launch_dev(service: Service, promotion: Callable[..., Promotion], number: int) -> str:
+    release = service.release(number)
+    base = promotion()
+    operator = base.make(
+        SageMakerDeployOperator, "deploy_dev", stage="dev", release_id=release.id, waiter_delay=1, deferrable=False
+    )
+    operator.execute(base.context("deploy_dev", run_id=f"deploy_{number}"))
+    return str(service.describe("dev")["EndpointConfigName"])
+
+
+def test_idle_dev_endpoints_and_then_their_leftovers_go_and_can_be_brought_back(
+    promotion: Callable[..., Promotion],
+    service: Service,
+    tidy: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sagemaker = service.aws.client("sagemaker")
+    config = launch_dev(service, promotion, 1)
+    model = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]["ModelName"]
+    foreign = f"{service.spec.name}-dev-0123456789"
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=foreign,
+        ProductionVariants=[
+            {"VariantName": "a", "ModelName": model, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+        ],
+    )
+    service.ask("dev")
+    quick = service.spec.stages.dev.model_copy(update={"keep_hours": 1e-6})
+    stages = service.spec.stages.model_copy(update={"dev": quick})
+    specs = {service.spec.name: service.spec.model_copy(update={"stages": stages})}
+
+    assert tidy(IdleEndpointOperator) == []
+    assert tidy(LeftoverOperator) == []
+    # What counts would have to be hours old; the count itself is tested below.
+    monkeypatch.setattr(IdleEndpointOperator, "_invocations", lambda *_: 0.0)
+    (done,) = tidy(IdleEndpointOperator, specs=specs)
+    assert done.startswith(f"delete {service.spec.name}-dev, idle")
+    wait_until_gone(sagemaker, f"{service.spec.name}-dev", time.sleep)
+    assert tidy(LeftoverOperator) == []  # still young
+    monkeypatch.setattr(decisions, "MIN_AGE", timedelta(0))
+    assert [each.split(":")[0] for each in tidy(LeftoverOperator)] == [f"delete endpoint config {config}"]
+    sagemaker.describe_model(ModelName=model)  # the config of somebody else refers to it
+    sagemaker.delete_endpoint_config(EndpointConfigName=foreign)
+    assert [each.split(":")[0] for each in tidy(LeftoverOperator)] == [f"delete model {model}"]
+
+    records = Ledger(service.aws.client("s3"), BUCKET).read(service.spec.name)
+    restore = {each.subject.split()[-1]: each.detail["restore"] for each in records if each.action == "deleted"}
+    sagemaker.create_model(**restore[model])
+    sagemaker.create_endpoint_config(**restore[config])
+    sagemaker.create_endpoint(**restore[f"{service.spec.name}-dev"])
+    sagemaker.get_waiter("endpoint_in_service").wait(
+        EndpointName=f"{service.spec.name}-dev", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    assert service.ask("dev") == 6.0
+
+
+def test_a_dev_endpoint_that_is_asked_is_not_idle(
+    promotion: Callable[..., Promotion], service: Service, tidy: Callable[..., list[str]]
+) -> None:
+    launch_dev(service, promotion, 1)
+    service.ask("dev")
+    operator = IdleEndpointOperator(task_id="tidy", specs={}, platform=promotion().platform)
+    endpoint = decisions.Resource("endpoint", f"{service.spec.name}-dev", "arn", datetime.now(UTC))
+    deadline = datetime.now(UTC) + timedelta(seconds=20)
+    while operator._invocations("aws_default", endpoint, datetime.now(UTC), 1.0) < 1:
+        assert datetime.now(UTC) < deadline, "the request is not counted"
