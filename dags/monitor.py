@@ -4,6 +4,7 @@ Watches what production receives and answers, and says when it is not what the m
 
 | task | what it does |
 | --- | --- |
+| `probe` | keeps alarms and dashboard as the spec says; asks the golden rows, whose failure has an alarm of its own |
 | `collect` | lists the window's captured calls that the champion answered; learns a baseline when there is none |
 | `profile` | one task for each hour with new captures: counts them into small profiles, each capture object once |
 | `judge` | merges the profiles of the window and compares them with the baseline: every feature, every prediction |
@@ -30,6 +31,7 @@ from slipway_airflow.operators.drift_profile import DriftProfileOperator
 from slipway_airflow.operators.drift_publish import DriftPublishOperator
 from slipway_airflow.operators.drift_quality import DriftQualityOperator
 from slipway_airflow.operators.drift_react import DriftReactOperator
+from slipway_airflow.operators.endpoint_probe import EndpointProbeOperator
 from slipway_dags.assets import drifted
 from slipway_dags.params import MonitorOverrides, Override, checked_by, overrides_param, reason_param
 from slipway_dags.services import common_arguments, page, service_dags
@@ -78,6 +80,7 @@ def monitor(spec: ServiceSpec, platform: Platform) -> DAG:
             **prod,
         )
         react = DriftReactOperator(task_id="react", run_key=run_key, outlets=[drifted(spec.name)], **prod)
+        EndpointProbeOperator(task_id="probe", **prod)
         chain(collect, profile, judge, publish, react)
         if spec.monitor.labels:
             chain(collect, DriftQualityOperator(task_id="quality", window=window, **prod), publish)

@@ -68,7 +68,7 @@ def run_verification(
         EndpointMissingError: there is no such endpoint or variant.
         SlipwayError: AWS does not answer, or refuses the credentials.
     """
-    ask = _asker(runtime, endpoint, variant)
+    ask = make_asker(runtime, endpoint, variant)
     forms: list[FormResult] = []
     mismatches: list[Mismatch] = []
     notes: list[str] = []
@@ -147,8 +147,20 @@ def single_rows(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(payload)]
 
 
-def _asker(runtime: SageMakerRuntimeClient, endpoint: str, variant: str | None) -> Ask:
+def make_asker(
+    runtime: SageMakerRuntimeClient, endpoint: str, variant: str | None, inference_id: str | None = None
+) -> Ask:
+    """Return what asks an endpoint.
+
+    Args:
+        runtime: a boto3 sagemaker-runtime client.
+        endpoint: the endpoint's name.
+        variant: the variant to ask; None lets the weights choose.
+        inference_id: what the captured call shall be known by; None for SageMaker's own id.
+    """
     target: dict[str, Any] = {"TargetVariant": variant} if variant else {}
+    if inference_id:
+        target["InferenceId"] = inference_id
 
     def ask(content_type: str, body: bytes) -> Answer:
         begin = time.perf_counter()

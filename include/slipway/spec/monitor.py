@@ -29,6 +29,7 @@ class QualitySpec(Section):
     label: str = Field("label", min_length=1, description="Column of the outcomes' files that holds the outcome.")
     key: Annotated[tuple[str, ...], AfterValidator(unique)] = Field(
         (),
+        strict=False,
         description="Columns, of requests and outcomes, that say which call an outcome belongs to (the latest call "
         "before it); left out: `inference_id`, and `row` in requests of many rows.",
     )
@@ -39,10 +40,10 @@ class QualitySpec(Section):
         72.0, gt=0, le=8760, description="Hours after a call in which its outcome is waited for; then it is measured."
     )
     slices: Annotated[tuple[str, ...], AfterValidator(unique)] = Field(
-        (), description="Features for each of whose values quality is measured too."
+        (), strict=False, description="Features for each of whose values quality is measured too."
     )
     expect: Annotated[tuple[GateExpression, ...], AfterValidator(unique)] = Field(
-        (), description="Bounds that the answers have to keep, such as `areaUnderROC >= 0.70`."
+        (), strict=False, description="Bounds that the answers have to keep, such as `areaUnderROC >= 0.70`."
     )
     min_coverage_pct: float = Field(
         50.0, ge=0, le=100, description="Share of calls whose outcome has to be known for a verdict, in percent."
@@ -59,6 +60,18 @@ class QualitySpec(Section):
         return self
 
 
+class AlarmsSpec(Section):
+    """The CloudWatch alarms of the production endpoint; the limit of the latency is `promote.latency_slo_ms`."""
+
+    enabled: bool = Field(True, description="Whether alarms are created at all.")
+    error_pct: float = Field(
+        1.0, gt=0, le=100, description="Share of calls that may fail on the server's side, in percent."
+    )
+    utilization_pct: float = Field(
+        90.0, gt=0, le=1000, description="Highest use of processors, memory and disk, in percent (of one processor)."
+    )
+
+
 class MonitorSpec(Section):
     """What is watched in production, and what follows from drift."""
 
@@ -71,6 +84,9 @@ class MonitorSpec(Section):
         None, description="Folder in S3 where the true outcomes arrive; left out: quality over time is not measured."
     )
     quality: QualitySpec = Field(QualitySpec(), description="How answers are compared with `labels`.")
+    alarms: AlarmsSpec = Field(
+        AlarmsSpec(), description="CloudWatch alarms on errors, latency and use of the instances."
+    )
     on_drift: Literal["retrain", "notify", "ignore"] = Field(
         "notify", description="What follows from drift: a retraining (needs `retrain`), a message, nothing."
     )

@@ -25,6 +25,7 @@ from slipway.drift.capture.payload import (
 )
 from slipway.drift.profile import ERROR_ANSWER
 from slipway.drift.schema import ModelSchema
+from slipway.endpoints.probe import PROBE_ID
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,6 +67,7 @@ class CaptureCounts:
 
     records: int = 0
     rows: int = 0
+    probes: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     unknown_columns: Counter[str] = field(default_factory=Counter)
     kept: list[Rejected] = field(default_factory=list)
@@ -130,10 +132,14 @@ def read_captures(
     for number, line in enumerate(lines_of(stream), start=1):
         counts.records += 1
         try:
-            record, found, answers = _parse(line, known)
+            parsed = _parse(line, known)
         except _Rejection as error:
             _set_aside(counts, number, error, line)
             continue
+        if parsed is None:
+            counts.probes += 1
+            continue
+        record, found, answers = parsed
         key = (found.columns, found.text)
         group = groups.get(key)
         if group is None:
@@ -145,6 +151,12 @@ def read_captures(
             yield from _flush(groups, known, counts)
             waiting_rows = waiting_bytes = 0
     yield from _flush(groups, known, counts)
+
+
+def _is_probe(record: dict[str, Any]) -> bool:
+    """Whether Slipway itself was the caller, see :mod:`slipway.endpoints.probe`."""
+    event = record.get("eventMetadata")
+    return isinstance(event, dict) and event.get("inferenceId") == PROBE_ID
 
 
 class _Known:
@@ -166,7 +178,8 @@ class _Known:
         return self._fitting[rows.columns]
 
 
-def _parse(line: bytes | None, known: _Known) -> tuple[dict[str, Any], Rows, list[Any] | None]:
+def _parse(line: bytes | None, known: _Known) -> tuple[dict[str, Any], Rows, list[Any] | None] | None:
+    """The record, its rows and its answers; None for a call of Slipway's own probe, whatever it holds."""
     if line is None:
         raise _Rejection(Reason.TOO_LONG, "longer than any record of SageMaker")
     try:
@@ -174,6 +187,8 @@ def _parse(line: bytes | None, known: _Known) -> tuple[dict[str, Any], Rows, lis
     except orjson.JSONDecodeError as error:
         raise _Rejection(Reason.NOT_JSON, str(error)) from None
     data = record.get("captureData") if isinstance(record, dict) else None
+    if data is not None and _is_probe(record):
+        return None
     if not isinstance(data, dict) or not isinstance(data.get("endpointInput"), dict):
         raise _Rejection(Reason.NO_REQUEST, "expected captureData.endpointInput; is only the output captured?")
     found = _request(data["endpointInput"], known)

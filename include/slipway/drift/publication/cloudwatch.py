@@ -31,6 +31,7 @@ def drift_metrics(report: RunReport) -> list[Datum]:
         "DriftedColumns": float(len(report.drifted_columns)),
         "Rows": float(report.rows),
         "NoTraffic": float(report.status is Status.NO_TRAFFIC),
+        "Unreadable": float(report.status is Status.UNREADABLE),
         "UnreadableShare": sum(report.rejected.values()) / calls if calls else 0.0,
     }
     service = {"Service": report.service}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from slipway.drift.capture import CaptureCounts, Reason, lines, read_captures, reader
 from slipway.drift.capture.lines import lines_of
 from slipway.drift.schema import Column, ModelSchema
+from slipway.endpoints.probe import PROBE_ID
 from tests.unit.slipway.drift.capture.records import record, stream
 
 SCHEMA = ModelSchema(
@@ -233,3 +234,12 @@ def test_no_json_whatever_stops_it_either(form, request_, answer):
     counts = CaptureCounts()
     batches = list(read_captures(stream(line), SCHEMA, counts))
     assert counts.rows == sum(batch.rows.num_rows for batch in batches)
+
+
+def test_slipways_own_probes_are_no_traffic_and_no_garbage() -> None:
+    request = {"dataframe_split": {"columns": NAMES, "data": [ROW]}}
+    answered = record(request, {"predictions": [0.25]}, inference_id=PROBE_ID)
+    refused = record(request, {"error_code": "x", "message": "down"}, inference_id=PROBE_ID)
+    batches, counts = read(answered, refused, record(request, {"predictions": [0.25]}))
+    assert len(rows_of(batches)) == 1
+    assert (counts.rows, counts.probes, dict(counts.rejected)) == (1, 2, {})
