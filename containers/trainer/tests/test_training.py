@@ -115,11 +115,29 @@ def test_no_champion_says_what_to_do_and_a_retrainer_with_a_template_trains_with
         "    def template_features(self):\n        return {'size': 'double', 'weight': 'double'}\n"
     )
     result = train(replace(first, retrainer=f"{own}:Own"))
-    assert result["estimator"] == "retrainer"
+    assert result["estimator"] == "template"
     assert result["metrics"]["champion"] == {}
     assert result["metrics"]["candidate"]["areaUnderROC"] > 0.7
     with pytest.raises(TrainingError, match="cannot be loaded: AttributeError"):
         train(replace(first, retrainer=f"{own}:Other"))
+
+
+def test_a_template_of_the_spec_trains_without_a_champion(job, tmp_path):
+    file = tmp_path / "template.py"
+    file.write_text(
+        "from sklearn.compose import ColumnTransformer\n"
+        "from sklearn.linear_model import LogisticRegression\n"
+        "from sklearn.pipeline import make_pipeline\n"
+        "def make():\n"
+        "    numbers = ColumnTransformer([('n', 'passthrough', ['size', 'weight'])])\n"
+        "    return make_pipeline(numbers, LogisticRegression())\n"
+        "def broken():\n    raise ValueError('no')\n"
+    )
+    result = train(replace(job, champion=None, template=f"{file}:make"))
+    assert result["estimator"] == "template"
+    assert result["metrics"]["candidate"]["areaUnderROC"] > 0.7
+    with pytest.raises(TrainingError, match=r"template .*:broken fails: ValueError: no"):
+        train(replace(job, champion=None, template=f"{file}:broken"))
 
 
 def test_the_process_writes_a_result_or_a_failure(job, tmp_path):

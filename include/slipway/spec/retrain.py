@@ -95,6 +95,10 @@ class RetrainSpec(Section):
         max_length=100,
         description="Spark properties: `spark.master` or `spark.remote` name a cluster; without them `local[*]`.",
     )
+    template: Annotated[str, TextRule("file.py:function", r"[\w/-]+\.py:\w+", 200)] | None = Field(
+        None,
+        description="Function in `retrainers/`, as `file.py:function`: makes the pipeline of the first training.",
+    )
     retrainer: Annotated[str, TextRule("file.py:Class", r"[\w/-]+\.py:\w+", 200)] | None = Field(
         None, description="Your own class in `retrainers/`, as `file.py:Class`, which overrides parts of the training."
     )

@@ -27,6 +27,7 @@ def make_job(
     tracking_uri: str,
     s3_endpoint_url: str | None,
     region: str,
+    template: str | None = None,
     retrainer: str | None = None,
     suite: dict[str, Any] | None = None,
     dry_run: bool = False,
@@ -43,6 +44,7 @@ def make_job(
         tracking_uri: MLflow, as the trainer reaches it.
         s3_endpoint_url: S3, when it is not AWS's own.
         region: AWS region.
+        template: Path of the template's file and its function.
         retrainer: Path of the retrainer's file and its class.
         suite: Great Expectations suite.
         dry_run: Log nothing.
@@ -74,6 +76,7 @@ def make_job(
         "improvements": improvements_wanted(retrain.when),
         "slices": list(retrain.slices),
         "spark": dict(retrain.spark),
+        "template": template,
         "retrainer": retrainer,
         "experiment": f"{spec.name}.retrain",
         "tags": {"slipway.run_id": run_id},

@@ -56,8 +56,8 @@ class RetrainOperator(RetrainTaskOperator):
             objects=objects,
             champion=self.champion(),
             overrides=self.overrides(context),
-            retrainer=self.retrainer_reference(),
             dry_run=dry_run,
+            **self.own_code(),
             **self.job_places(),
         )
         result = self.run_trainer("train", job)

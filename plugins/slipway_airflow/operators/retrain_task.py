@@ -118,9 +118,11 @@ class RetrainTaskOperator(ServiceOperator):
             "region": self.hook.conn_region_name,
         }
 
-    def retrainer_reference(self) -> str | None:
-        """The service's own retrainer as ``/path/file.py:Class``."""
-        return str(project_dir().resolve() / "retrainers" / self.retrain.retrainer) if self.retrain.retrainer else None
+    def own_code(self) -> dict[str, str | None]:
+        """The service's own template and retrainer as ``/path/file.py:name``: arguments of ``make_job``."""
+        folder = project_dir().resolve() / "retrainers"
+        named = {"template": self.retrain.template, "retrainer": self.retrain.retrainer}
+        return {kind: str(folder / name) if name else None for kind, name in named.items()}
 
     def suite(self) -> dict[str, Any] | None:
         """The service's expectations; None when it has none."""

@@ -214,6 +214,28 @@ def test_without_champion_the_first_training_needs_a_template(retraining):
     assert not retraining.versions
 
 
+def test_a_template_makes_the_first_version_which_may_deploy_only_without_a_champion_to_beat(
+    retraining, tmp_path, monkeypatch
+):
+    (tmp_path / "retrainers").mkdir()
+    (tmp_path / "retrainers" / "own.py").write_text(
+        "from sklearn.compose import make_column_transformer\n"
+        "from sklearn.linear_model import LogisticRegression\n"
+        "from sklearn.pipeline import make_pipeline\n"
+        "def make():\n"
+        "    return make_pipeline(make_column_transformer(('passthrough', ['size'])), LogisticRegression())\n"
+    )
+    monkeypatch.setenv("SLIPWAY_PROJECT", str(tmp_path))
+    retrain = retraining.spec.retrain.model_copy(update={"template": "own.py:make"})
+    retraining.spec = retraining.spec.model_copy(update={"retrain": retrain})
+    retraining.put("january.parquet", make_rows(200))
+    found = retraining.run("await_data", "validate_data", "refit")
+    assert found["champion_version"] is None
+    assert found["metrics"]["champion"] == {}
+    assert retraining.run("register") == {"version": 1}
+    assert retraining.aliases == {"candidate": 1}
+
+
 def test_an_empty_window_says_so(with_champion):
     with_champion.run("await_data", "validate_data")
     with pytest.raises(PermanentError, match="has 0 rows; there are rows from 2026-01-01"):

@@ -74,7 +74,7 @@ class Job:
         engine: ``python`` for scikit-learn and what has its interface, ``spark`` for ``pyspark.ml``.
         objects: The training data.
         data_format: ``parquet``, ``csv`` or ``json``; None: by the ending of each object's name.
-        champion: None for a first training, which needs a retrainer.
+        champion: None for a first training, which needs a template or a retrainer.
         target: Column that is predicted.
         time_column: Column that orders the rows in time.
         task: Kind of prediction.
@@ -84,6 +84,7 @@ class Job:
         improvements: ``(metric, confidence in percent)`` whose paired intervals are wanted.
         slices: Columns by whose values the metrics are also given.
         spark: Spark properties.
+        template: ``path/of/file.py:function`` that makes the unfitted pipeline of a first training.
         retrainer: ``path/of/file.py:Class`` that overrides parts of the training.
         tracking_uri: MLflow server.
         experiment: MLflow experiment.
@@ -112,6 +113,7 @@ class Job:
     improvements: tuple[tuple[str, float], ...] = ()
     slices: tuple[str, ...] = ()
     spark: dict[str, str] = field(default_factory=dict)
+    template: str | None = None
     retrainer: str | None = None
     experiment: str = "retrain"
     tags: dict[str, str] = field(default_factory=dict)

@@ -174,6 +174,26 @@ def unified(schemas: dict[str, pa.Schema], wanted: list[str]) -> pa.Schema:
     return pa.schema([(name, fields[name][0]) for name in wanted])
 
 
+def mlflow_type(kind: pa.DataType, name: str) -> str:
+    """MLflow's name of a column's type in a signature.
+
+    Raises:
+        BadDataError: A signature has no such type.
+    """
+    tests = {
+        "string": lambda: pa.types.is_string(_plain(kind)),
+        "boolean": lambda: pa.types.is_boolean(kind),
+        "integer": lambda: pa.types.is_integer(kind) and kind.bit_width <= 32,
+        "long": lambda: pa.types.is_integer(kind),
+        "float": lambda: pa.types.is_float32(kind),
+        "double": lambda: pa.types.is_float64(kind),
+    }
+    for found, test in tests.items():
+        if test():
+            return found
+    raise BadDataError(f"column {name!r} is {kind}; a feature is text, a number or a truth value")
+
+
 def _plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)

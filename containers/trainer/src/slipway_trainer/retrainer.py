@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 from slipway_trainer.champion import SavedModel
 from slipway_trainer.job import Job
 from slipway_trainer.metric import Predictions
-from slipway_trainer.objects import ObjectReader
-from slipway_trainer.problem import TrainingError
+from slipway_trainer.objects import ObjectReader, mlflow_type
+from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.split import Bounds
 
 Rows = TypeVar("Rows")
@@ -51,7 +51,7 @@ class Estimator:
 
     Args:
         unfitted: The estimator.
-        origin: Where it comes from: ``champion``, ``sidecar`` or ``retrainer``.
+        origin: Where it comes from: ``champion``, ``sidecar`` or ``template``.
         losses: What could not be recovered from the champion, in words.
     """
 
@@ -75,15 +75,33 @@ class Retrainer(ABC, Generic[Rows]):
         self.workdir = workdir
 
     def template(self) -> Any:
-        """The unfitted pipeline of a first training; override it where there is no champion yet."""
-        raise TrainingError(
-            f"{self.job.model} has no champion to retrain from. Register a first version under the alias champion, or "
-            "give the service a retrainer whose template() makes the unfitted pipeline"
-        )
+        """The unfitted pipeline of a first training, made by the job's template.
+
+        Raises:
+            TrainingError: There is no template, or it cannot be called.
+        """
+        if not self.job.template:
+            raise TrainingError(
+                f"{self.job.model} has no champion to retrain from. Register a first version under the alias champion, "
+                "or name a function that makes the unfitted pipeline: retrain.template in the spec"
+            )
+        make = load_object(self.job.template)
+        try:
+            return make()
+        except Exception as error:
+            raise TrainingError(f"the template {self.job.template} fails: {type(error).__name__}: {error}") from error
 
     def template_features(self) -> dict[str, str]:
-        """Feature columns of a first training with MLflow's type names (double, long, string …)."""
-        raise TrainingError("a retrainer with a template() also needs template_features()")
+        """Feature columns of a first training with MLflow's type names: all but target and time of the first object.
+
+        Raises:
+            BadDataError: There is no object, or a column of a type that no signature has.
+        """
+        if not self.job.objects:
+            raise BadDataError("there are no objects to train on")
+        schema = self.reader.schema(self.job.objects[0])
+        others = {self.job.target, self.job.time_column}
+        return {name: mlflow_type(schema.field(name).type, name) for name in schema.names if name not in others}
 
     @abstractmethod
     def load(self, features: dict[str, str]) -> Split[Rows]:
@@ -112,6 +130,16 @@ class Retrainer(ABC, Generic[Rows]):
     @abstractmethod
     def log(self, fitted: Any, estimator: Any, saved: SavedModel | None, example: Any) -> Any:
         """Log the fitted model into the active MLflow run; return MLflow's ``ModelInfo``."""
+
+    def beside(self, info: Any, estimator: Any, split: Split[Rows], features: Sequence[str]) -> None:
+        """Put further files beside the logged model, within the active MLflow run; nothing by default.
+
+        Args:
+            info: What :meth:`log` returned.
+            estimator: The unfitted estimator.
+            split: The rows.
+            features: Columns that the model is asked with.
+        """
 
     def slice_values(self, split: Split[Rows], column: str) -> Any:
         """The held-out rows' values of a column, in the order of :meth:`predict`; for metrics by slice."""
@@ -159,6 +187,18 @@ def make_retrainer(job: Job, reader: ObjectReader, workdir: Path) -> Retrainer[A
 
 
 def _own_class(reference: str) -> type[Retrainer[Any]]:
+    found = load_object(reference)
+    if not (isinstance(found, type) and issubclass(found, Retrainer)):
+        raise TrainingError(f"{reference} is no Retrainer: extend PythonRetrainer or SparkRetrainer")
+    return found
+
+
+def load_object(reference: str) -> Any:
+    """What ``path/of/file.py:name`` names.
+
+    Raises:
+        TrainingError: The file cannot be imported, or has no such name.
+    """
     file, _, name = reference.rpartition(":")
     try:
         spec = importlib.util.spec_from_file_location(f"slipway_retrainer_{Path(file).stem}", file)
@@ -167,9 +207,6 @@ def _own_class(reference: str) -> type[Retrainer[Any]]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
-        found = getattr(module, name)
+        return getattr(module, name)
     except Exception as error:
-        raise TrainingError(f"the retrainer {reference} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Retrainer)):
-        raise TrainingError(f"{reference} is no Retrainer: extend PythonRetrainer or SparkRetrainer")
-    return found
+        raise TrainingError(f"{reference} cannot be loaded: {type(error).__name__}: {error}") from error

@@ -69,7 +69,7 @@ def _train(job: Job, retrainer: Retrainer[Any], workdir: Path) -> dict[str, Any]
         f"{split.holdout_rows:,} judge (to {show(split.bounds.last)}); classes {split.classes or 'none'}"
     )
     champion = retrainer.open(saved) if saved else None
-    estimator = retrainer.unfit(saved, champion) if saved else Estimator(template, "retrainer")
+    estimator = retrainer.unfit(saved, champion) if saved else Estimator(template, "template")
     for loss in estimator.losses:
         tell(f"not recovered from the champion: {loss}")
     names = list(features)
@@ -168,6 +168,7 @@ def _log(
         mlflow.log_text("\n".join(installed()) + "\n", "slipway/environment.txt")
         mlflow.log_text(report_html(job, result), "slipway/report.html")
         info = retrainer.log(fitted, estimator.unfitted, saved, retrainer.example(split, names))
+        retrainer.beside(info, estimator.unfitted, split, names)
         done = {
             **result,
             "run_id": run.info.run_id,

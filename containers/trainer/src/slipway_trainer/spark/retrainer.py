@@ -20,12 +20,14 @@ from slipway_trainer.objects import unified
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
 from slipway_trainer.retrainer import Estimator, Retrainer, Split
+from slipway_trainer.spark.golden import GOLDEN_FILE, golden_document
 from slipway_trainer.spark.session import start_session
 from slipway_trainer.spark.source import FORMAT, ObjectSource
 from slipway_trainer.split import find_bounds, guard
 
 _TIME, _ROW = "__slipway_time", "__slipway_row"
 _EXAMPLE_ROWS = 20
+_GOLDEN_POOL = 2000
 _QUANTILE_ACCURACY = 10_000
 _SPARK_TYPES = {"double": "double", "float": "float", "long": "bigint", "integer": "int", "string": "string"}
 
@@ -175,24 +177,35 @@ class SparkRetrainer(Retrainer[DataFrame]):
         return split.holdout.select(_ROW, column).toArrow().to_pandas().sort_values(_ROW)[column].to_numpy()
 
     def log(self, fitted: Any, estimator: Any, saved: SavedModel | None, example: Any) -> Any:
-        """Log the fitted pipeline, and beside it the unfitted one for the next retraining."""
-        import mlflow
+        """Log the fitted pipeline as a logged model; ``mlflow.spark.log_model`` would have Spark write to S3 itself."""
+        import mlflow.spark
+        from mlflow.models import Model
 
         from slipway_trainer.tracking import pinned_requirements
 
         signature = saved.info.signature if saved else self._signature(fitted, example)
-        info = mlflow.spark.log_model(
-            fitted,
+        return Model.log(
+            None,
+            mlflow.spark,
             name="model",
+            spark_model=fitted,
             signature=signature,
             input_example=example,
             pip_requirements=pinned_requirements(saved, fitted),
-            tmpdir=(self.workdir / "mlflow").as_uri(),
+            dfs_tmpdir=(self.workdir / "mlflow").as_uri(),
         )
-        beside = self.workdir / "beside"
-        estimator.write().overwrite().save((beside / SIDECAR).as_uri())
-        mlflow.MlflowClient().log_model_artifacts(info.model_id, str(beside))
-        return info
+
+    def beside(self, info: Any, estimator: Any, split: Split[DataFrame], features: Sequence[str]) -> None:
+        """The unfitted pipeline for the next retraining, and answers by which a deployment without Spark verifies."""
+        import mlflow
+
+        folder = self.workdir / "beside"
+        estimator.write().overwrite().save((folder / SIDECAR).as_uri())
+        tell("asking the logged model for the answers that its deployment is verified by")
+        rows = split.holdout.select(*features).limit(_GOLDEN_POOL).toArrow().to_pandas()
+        document = golden_document(mlflow.pyfunc.load_model(info.model_uri), rows, features)
+        (folder / GOLDEN_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        mlflow.MlflowClient().log_model_artifacts(info.model_id, str(folder))
 
     def _signature(self, fitted: Any, example: pd.DataFrame) -> Any:
         from mlflow.models import infer_signature
