@@ -18,6 +18,8 @@ class Dag:
     is_paused: bool
     tags: tuple[str, ...]
     has_import_errors: bool
+    schedule: str = ""
+    next_run: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ class Approval:
 def dag(answer: dict[str, Any]) -> Dag:
     """Read a DAG."""
     tags = tuple(tag["name"] for tag in answer.get("tags", []))
-    return Dag(answer["dag_id"], answer["is_paused"], tags, answer["has_import_errors"])
+    schedule = answer.get("timetable_summary") or ""
+    next_run = _moment(answer.get("next_dagrun_run_after"))
+    return Dag(answer["dag_id"], answer["is_paused"], tags, answer["has_import_errors"], schedule, next_run)
 
 
 def dag_run(answer: dict[str, Any]) -> DagRun:

@@ -38,6 +38,8 @@ app = typer.Typer(
 )
 services = typer.Typer(no_args_is_help=True, help="The services that the project folder declares.")
 app.add_typer(services, name="services")
+expectations = typer.Typer(no_args_is_help=True, help="What new training data has to look like.")
+app.add_typer(expectations, name="expectations")
 
 Service = Annotated[str, typer.Argument(help="Name of the service.")]
 Project = Annotated[
@@ -79,6 +81,19 @@ def schema(
 
 
 @services.command()
+def schedule(
+    service: Annotated[
+        str | None, typer.Argument(help="Name of the service; left out: all.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every DAG of the services with what starts it, its last and its next run."""
+    from slipway.cli.schedule import show_schedule
+
+    show_schedule(service, as_json)
+
+
+@services.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the service: lower-case letters, digits and '-'.")],
     model: Annotated[str, typer.Option(help="MLflow registered model.")],
@@ -90,6 +105,22 @@ def new(
     from slipway.cli.scaffold import new_service
 
     new_service(name, model=model, owner=owner, instance_type=instance_type, project=project)
+
+
+@expectations.command("init")
+def init_expectations(
+    service: Service,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Good files to propose from; without any, the service's data in S3.", exists=True),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a suite that is there.")] = False,
+    project: Project = None,
+) -> None:
+    """Write expectations/SERVICE.json, a Great Expectations suite proposed from good rows."""
+    from slipway.cli.expectations import init_expectations
+
+    init_expectations(service, files or [], project, force=force)
 
 
 @app.command()

@@ -130,6 +130,29 @@ def _page(result: Any) -> str:
     return page
 
 
+def propose_suite(job: Job) -> dict[str, Any]:
+    """Propose a suite from all of the job's objects.
+
+    Args:
+        job: Service, objects and target.
+
+    Returns:
+        ``suite``: see :func:`propose`.
+
+    Raises:
+        BadDataError: There are no rows, or an object cannot be read.
+    """
+    reader = ObjectReader(job.data_format, job.s3_endpoint_url, job.region)
+    parts = []
+    for number, source in enumerate(job.objects, 1):
+        parts.append(reader.table(source).to_pandas())
+        tell(f"{number} of {len(job.objects)}: {source.uri}, {len(parts[-1]):,} rows")
+    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if rows.empty:
+        raise BadDataError("there are no rows to propose expectations from")
+    return {"suite": propose(rows, job.service, job.target)}
+
+
 def propose(rows: pd.DataFrame, name: str, target: str | None = None) -> dict[str, Any]:
     """A suite to begin with, from rows that are known to be good.
 
