@@ -118,7 +118,7 @@ class RetrainTaskOperator(ServiceOperator):
             "region": self.hook.conn_region_name,
         }
 
-    def own_code(self) -> dict[str, str | None]:
+    def own_code(self) -> dict[str, Any]:
         """The service's own template and retrainer as ``/path/file.py:name``: arguments of ``make_job``."""
         folder = project_dir().resolve() / "retrainers"
         named = {"template": self.retrain.template, "retrainer": self.retrain.retrainer}
