@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input.
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +41,16 @@ services = typer.Typer(no_args_is_help=True, help="The services that the project
 app.add_typer(services, name="services")
 expectations = typer.Typer(no_args_is_help=True, help="What new training data has to look like.")
 app.add_typer(expectations, name="expectations")
+images = typer.Typer(no_args_is_help=True, help="The images that releases are.")
+app.add_typer(images, name="image")
+
+
+class Target(StrEnum):
+    """How `slipway serve` runs a release."""
+
+    PROCESS = "process"
+    DOCKER = "docker"
+
 
 Service = Annotated[str, typer.Argument(help="Name of the service.")]
 Project = Annotated[
@@ -296,6 +307,37 @@ def simulate_drift(
     from slipway.cli.drift_service import simulate_drift
 
     simulate_drift(service, feature, shift, rows, project)
+
+
+@images.command("inspect")
+def inspect_image(
+    release: Annotated[str, typer.Argument(help="Id of the release, 12 hex digits.")],
+    service: Annotated[str | None, typer.Option(help="Its service; without, all are searched.")] = None,
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a release's layers, sizes and packages, and what it changes against the champion."""
+    from slipway.cli.images import inspect_release
+
+    inspect_release(release, service, project, as_json)
+
+
+@app.command()
+def serve(
+    service: Service,
+    release: Annotated[
+        str | None, typer.Option(help="Id of the release; else the champion's, else dev's.", show_default=False)
+    ] = None,
+    target: Annotated[Target, typer.Option(help="A process of the release's own files, or a container.")] = (
+        Target.PROCESS
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen, on loopback.")] = 8080,
+    project: Project = None,
+) -> None:
+    """Run exactly a release on this machine, until interrupted."""
+    from slipway.cli.images import serve_release
+
+    raise typer.Exit(serve_release(service, release, target.value, port, project))
 
 
 @app.command()

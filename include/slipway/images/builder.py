@@ -27,6 +27,7 @@ from slipway.images.layer_store import LayerStore
 from slipway.images.manifest import Image, assemble, layers_of
 from slipway.images.progress import silent
 from slipway.images.push import copy_layer, push_config, push_layer
+from slipway.images.runtime import CREATED_BY as MODEL_LAYER
 from slipway.images.runtime import INPUTS_LABEL, MODEL_DIR, run_config
 from slipway.images.serving_app import build_app, serving_app_digest
 from slipway.images.wheel_group import group_pins, parse_pins
@@ -201,7 +202,7 @@ class _Build:
 
     def _pack_model(self) -> LocalLayer:
         return write_layer(
-            self._request.model_dir, MODEL_DIR, self._work, created_by="model", on_progress=self._on_progress
+            self._request.model_dir, MODEL_DIR, self._work, created_by=MODEL_LAYER, on_progress=self._on_progress
         )
 
     def _same_release(self, stored: StoredManifest, model: LocalLayer) -> Image | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from slipway.images.wheel_group import WheelGroup
 
 DEPS_DIR = "/opt/slipway/deps"
+CREATED_BY = "dependencies: "  # begins a layer\'s line of history
 _at_work = threading.BoundedSemaphore(os.cpu_count() or 1)  # more at once would only take turns on the cores
 _FORMAT = 1  # of the stack; raised when the same groups shall be stacked otherwise
 
@@ -53,5 +54,5 @@ def build_group(group: WheelGroup, python: str, platform: str, folder: Path, on_
         with _at_work:
             on_progress(Progress("compile", group.name))
             compile_tree(tree, DEPS_DIR, python)
-            created_by = f"dependencies: {', '.join(pin.requirement for pin in group.pins)}"
+            created_by = f"{CREATED_BY}{', '.join(pin.requirement for pin in group.pins)}"
             return write_layer(tree, DEPS_DIR, folder, created_by=created_by, on_progress=on_progress)

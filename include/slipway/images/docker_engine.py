@@ -90,7 +90,7 @@ def build_image_with_docker(
     with tempfile.TemporaryDirectory(dir=cache_dir.resolve(), prefix=".docker-") as work:
         context, config = Path(work) / "context", Path(work) / "config"
         write_context(request, context)
-        _write_login(registry, config)
+        write_login(registry, config)
         name = f"{registry.host}/{request.repository}:{request.tag}"
         on_progress(Progress("build", name))
         _docker([docker, "--config", str(config), *_build_arguments(request, base, inputs, name), str(context)])
@@ -142,7 +142,7 @@ def _build_arguments(request: ImageRequest, base: BaseImage, inputs: str, name: 
     return ["build", "--quiet", "--platform", request.platform, f"--build-arg=BASE={pinned}", *labels, "--tag", name]
 
 
-def _write_login(registry: RegistryClient, config: Path) -> None:
+def write_login(registry: RegistryClient, config: Path) -> None:
     """Give the client our account in a folder of its own, so that no other configuration is read or changed."""
     config.mkdir()
     token = registry.basic_token()

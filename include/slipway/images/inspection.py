@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slipway.errors import RegistryRefusedError
+from slipway.images.dependency import CREATED_BY as DEPENDENCIES
 from slipway.images.manifest import layers_of
 
 if TYPE_CHECKING:
@@ -15,18 +16,17 @@ if TYPE_CHECKING:
     from slipway.images.layer import Layer
     from slipway.images.registry import RegistryClient
 
-_DEPENDENCIES = "dependencies: "
-
 
 @dataclass(frozen=True)
 class ImageReport:
-    """An image: its layers (bottom first), the packages in them (name → version) and its labels."""
+    """An image: its layers (bottom first), the packages in them (name → version), its labels and variables."""
 
     digest: str
     platform: str
     layers: tuple[Layer, ...]
     packages: Mapping[str, str]
     labels: Mapping[str, str]
+    environment: Mapping[str, str]
 
     @property
     def size(self) -> int:
@@ -59,19 +59,21 @@ def inspect_image(registry: RegistryClient, repository: str, target: str) -> Ima
     document = stored.document
     config = json.loads(registry.get_blob(repository, document["config"]["digest"]))
     layers = layers_of(document, config)
+    run = config.get("config") or {}
     return ImageReport(
         digest=stored.digest,
         platform=f"{config['os']}/{config['architecture']}",
         layers=layers,
         packages=_packages(layers),
-        labels=(config.get("config") or {}).get("Labels") or {},
+        labels=run.get("Labels") or {},
+        environment=dict(entry.partition("=")[::2] for entry in run.get("Env") or []),
     )
 
 
 def _packages(layers: tuple[Layer, ...]) -> dict[str, str]:
     """Read the packages from the lines of history that the dependency layers carry."""
-    lines = (layer.created_by for layer in layers if layer.created_by.startswith(_DEPENDENCIES))
-    pins = (pin for line in lines for pin in line.removeprefix(_DEPENDENCIES).split(", "))
+    lines = (layer.created_by for layer in layers if layer.created_by.startswith(DEPENDENCIES))
+    pins = (pin for line in lines for pin in line.removeprefix(DEPENDENCIES).split(", "))
     return dict(sorted(pin.partition(";")[0].strip().split("==", 1) for pin in pins if "==" in pin))
 
 

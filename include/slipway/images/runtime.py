@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from slipway.images.base import BaseImage
 
 MODEL_DIR = "/opt/slipway/model"
+CREATED_BY = "model"  # history of its layer
 RELEASE_LABEL = "io.slipway.release"
 SERVICE_LABEL = "io.slipway.service"
 INPUTS_LABEL = "io.slipway.inputs"  # key of everything that went in: two images with equal keys are the same release

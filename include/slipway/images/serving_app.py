@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "slipway_serving"
 APP_DIR = "/opt/slipway/app"
+CREATED_BY = "serving app"
 
 
 @cache
@@ -60,4 +61,4 @@ def build_app(folder: Path, python: str, out_dir: Path) -> LocalLayer:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
         compile_tree(tree, APP_DIR, python)
-        return write_layer(tree, APP_DIR, out_dir, created_by="serving app")
+        return write_layer(tree, APP_DIR, out_dir, created_by=CREATED_BY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway.errors import DependencyLockError, PermanentError
 from slipway.images.base import BaseImage, choose_base, pin
+from slipway.images.cache import default_cache_dir
 from slipway.images.papers import release_papers
 from slipway.images.pickle_scan import enforce, scan_model
 from slipway.model_judge import ModelJudge
@@ -32,15 +32,6 @@ if TYPE_CHECKING:
     from slipway.images.pickle_scan import ScanReport
     from slipway.images.progress import Progress
     from slipway.images.registry import RegistryClient
-
-CACHE_VARIABLE = "SLIPWAY_CACHE_DIR"
-
-
-def default_cache_dir() -> Path:
-    """Return the worker's cache folder: ``SLIPWAY_CACHE_DIR``, or ``slipway`` below the user's cache folder."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway"
 
 
 class EcrImageBuildOperator(ServiceOperator):

@@ -14,7 +14,7 @@ from slipway.errors import DependencyLockError, ModelNotDeployableError, Permane
 from slipway.images.serving_app import serving_app_digest
 from slipway.platform import Platform
 from slipway.release import ReleaseInputs, ReleaseStore, release_id
-from slipway_airflow.operators.ecr_image_build import EcrImageBuildOperator, default_cache_dir
+from slipway_airflow.operators.ecr_image_build import EcrImageBuildOperator
 from tests.integration.slipway_airflow.conftest import BUCKET, Service, golden
 from tests.integration.slipway_airflow.kills import run_with_kills
 
@@ -202,11 +202,3 @@ def test_the_base_image_is_the_one_that_the_id_stands_for(build: Build) -> None:
     pinned = {**build.patched["inputs"], "base_image_digest": f"sha256:{'a' * 64}"}
     operator = Build(build.service, tagged, build.cache, build.patched).operator(inputs=pinned)
     assert operator._base_image(lock).reference == f"example.com/python:3.11-slim@sha256:{'a' * 64}"
-
-
-def test_the_cache_folder_is_the_workers_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SLIPWAY_CACHE_DIR", str(tmp_path))
-    assert default_cache_dir() == tmp_path
-    monkeypatch.delenv("SLIPWAY_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert default_cache_dir() == tmp_path / "xdg" / "slipway"
