@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from isal import igzip
 
@@ -20,10 +20,14 @@ from slipway.images.runtime import CREATED_BY as MODEL
 from slipway.images.serving_app import CREATED_BY as SERVING_APP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slipway.images.inspection import ImageReport
     from slipway.images.layer import Layer
     from slipway.images.progress import OnProgress
     from slipway.images.registry import RegistryClient
+
+_open_gzip: Callable[[Path, str], BinaryIO] = igzip.open  # several times as fast as the standard library's
 
 
 def own_layers(report: ImageReport) -> tuple[Layer, ...]:
@@ -76,7 +80,7 @@ def unpack_release(
 
 def _extract(blob: Path, root: Path, layer: Layer) -> None:
     try:
-        with igzip.IGzipFile(blob, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        with _open_gzip(blob, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             archive.extractall(root, filter="data")
     except (tarfile.TarError, EOFError, igzip.BadGzipFile) as error:
         raise RegistryRefusedError(f"layer {layer.digest} cannot be unpacked: {error}") from error
