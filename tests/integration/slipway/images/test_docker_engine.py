@@ -50,9 +50,11 @@ def test_an_image_runs_as_a_release(
     built = build_image(request_for("v1"), docker_registry.client(), cache_dir=tmp_path / "cache")
     docker("pull", "--quiet", built.uri)
     mounts = [option for folder in HOST_FOLDERS for option in ("--volume", f"{folder}:{folder}:ro")]
-    container = docker("run", "--detach", "--read-only", "--publish", "127.0.0.1::8080", *mounts, built.uri)
+    bridged = "bridge" in docker("network", "ls", "--format", "{{.Driver}}").split()
+    network = ["--publish", "127.0.0.1::8080"] if bridged else ["--network", "host"]
+    container = docker("run", "--detach", "--read-only", *network, *mounts, built.uri)
     try:
-        address = docker("port", container, "8080").splitlines()[0]
+        address = docker("port", container, "8080").splitlines()[0] if bridged else "127.0.0.1:8080"
         answer = _wait_for(f"http://{address}/ping")
         assert answer.text == "flavors: {}\n"
         assert answer.headers["X-Who"] == "1000 serve"
