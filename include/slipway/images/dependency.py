@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from slipway.images.wheel_group import WheelGroup
 
 DEPS_DIR = "/opt/slipway/deps"
-CREATED_BY = "dependencies: "  # begins a layer\'s line of history
+CREATED_BY = "dependencies: "  # begins a layer's line of history
 _at_work = threading.BoundedSemaphore(os.cpu_count() or 1)  # more at once would only take turns on the cores
 _FORMAT = 1  # of the stack; raised when the same groups shall be stacked otherwise
 
