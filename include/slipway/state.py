@@ -98,6 +98,7 @@ class Promotion(_Part):
     plan: CanaryPlan | None = Field(None, description="frozen plan of a canary")
     steps: tuple[StepProgress, ...] = Field((), description="steps of the plan that have begun")
     recorded: Recorded | None = Field(None, description="None before the first launch: there was no endpoint")
+    alarm: str | None = Field(None, description="CloudWatch alarm that watches while no judge looks")
 
 
 class HistoryEntry(_Part):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from slipway.canary.alarm import require_alarm
 from slipway.canary.evaluation import FULL_WEIGHT_PCT, StepRules
 from slipway.canary.judge import JudgePolicy
 from slipway.canary.metric_source import CloudWatchMetricSource, MetricSource, ReferenceMetricSource
@@ -37,6 +38,7 @@ class WatchRequest:
     :param latency_slo_ms: What counts as slow.
     :param reference: Start (ISO), period in seconds and number of the periods in which the champion last had traffic;
         for the bake at 100 %.
+    :param alarm: The CloudWatch alarm that has to be there; None when the promotion has none.
     """
 
     step: dict[str, Any]
@@ -48,6 +50,7 @@ class WatchRequest:
     champion: str
     latency_slo_ms: float
     reference: dict[str, Any] | None = None
+    alarm: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the request as a dict of plain values."""
@@ -121,6 +124,8 @@ def _check(request: WatchRequest, hook: SlipwayAwsHook, endpoint: str) -> Callab
                 f"{endpoint} has the weights {present}, the canary set {request.weights}: somebody else changed them "
                 "in the middle of the canary, so its arms cannot be compared."
             )
+        if request.alarm:
+            require_alarm(hook.client("cloudwatch"), request.alarm)
 
     return check
 

@@ -124,8 +124,9 @@ class StepWatch:
                     "approved_by": decision.reason if unpassed else None,
                 }
             )
-        self._keep(step)
+        # The ledger first: a watch that is killed in between looks again, and no verdict that counts is missing there.
         self._write_down(evaluation, decision, step)
+        self._keep(step)
         return decision if ended else None
 
     def _answered(self, evaluation: Evaluation, now: datetime) -> StepDecision:

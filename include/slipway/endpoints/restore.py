@@ -54,9 +54,13 @@ def restore_config(sagemaker: SageMakerClient, endpoint: str, recorded: Recorded
     Raises:
         EndpointMissingError: the endpoint is gone.
         EndpointBusyError: it does not settle.
+        EndpointRollbackFailedError: SageMaker left it with a mixed fleet on that very config.
         SlipwayError: AWS refuses, or the recorded config does not get healthy any more.
     """
     found = settled(sagemaker, endpoint, sleep)
+    if found["EndpointStatus"] == "UpdateRollbackFailed" and found["EndpointConfigName"] == recorded.config_name:
+        # SageMaker refuses an update to the config that the endpoint is on: a person has to mend this one.
+        endpoint_outcome(found, recorded.config_name).raise_if_failed()
     changed = found["EndpointConfigName"] != recorded.config_name or found["EndpointStatus"] != "InService"
     if changed:
         with aws_call(f"put endpoint {endpoint} back to {recorded.config_name}"):

@@ -44,7 +44,7 @@ def take_back(
         Seconds until the champion had all traffic again; None when the endpoint was not on the canary's config.
 
     Raises:
-        EndpointMissingError: the endpoint is gone.
+        EndpointMissingError: the endpoint is gone, so nothing can be put back.
         SlipwayError: AWS does not answer or refuses, or the recorded config does not get healthy any more.
     """
     seconds = _stop_harm(sagemaker, endpoint, promotion, recorded)

@@ -140,6 +140,7 @@ class CanaryJudgeOperator(CanaryOperator):
             champion=canary.champion,
             latency_slo_ms=promote.latency_slo_ms or NO_LATENCY_SLO_MS,
             reference=window_to_dict(reference) if reference else None,
+            alarm=canary.promotion.alarm,
         )
 
     def _reference(self, canary: CanaryUnderWay) -> MetricWindow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from slipway.canary.alarm import remove_alarm
 from slipway.endpoints.way_back import take_back
 from slipway.housekeeping.decisions import HOLDER, is_lost
 from slipway.transition import give_up
@@ -58,6 +59,7 @@ class LostCanaryOperator(HousekeepingOperator):
             promotion,
             promotion.recorded,
         )
+        remove_alarm(hook.client("cloudwatch"), promotion.alarm)
         self.bucket.note(
             service,
             run,

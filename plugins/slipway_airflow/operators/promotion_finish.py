@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from slipway.canary.alarm import remove_alarm
 from slipway.canary.progress import find_step
 from slipway.endpoints.outcome import endpoint_outcome
 from slipway.endpoints.resource import describe
@@ -58,6 +59,7 @@ class PromotionFinishOperator(StageOperator):
         if outcome.pending:
             raise EndpointBusyError(f"{outcome.message} Somebody else changes it; the promotion is not finished.")
         self._require_passes(run)
+        self._end_alarm()
         now = datetime.now(UTC)
         state = self.bucket.states.update(
             self.endpoint,
@@ -83,6 +85,12 @@ class PromotionFinishOperator(StageOperator):
             "model_version": champion.model_version,
             "config_name": self.config_name,
         }
+
+    def _end_alarm(self) -> None:
+        """Delete the promotion's alarm while the state still names it."""
+        state, _ = self.bucket.states.read(self.endpoint)
+        if state and state.promotion:
+            remove_alarm(self.hook.client("cloudwatch"), state.promotion.alarm)
 
     def _require_passes(self, run: TaskRun) -> None:
         """A canary finishes only when each planned step, and the bake at 100 %, passed or was let go on."""

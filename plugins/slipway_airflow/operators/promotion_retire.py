@@ -13,6 +13,7 @@ from slipway.endpoints.requests import WantedEndpoint
 from slipway.endpoints.resource import describe
 from slipway.endpoints.scaling import ensure_scaling, remove_scaling
 from slipway.endpoints.traffic import instances_of
+from slipway.errors import EndpointMissingError
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_airflow.task_run import TaskRun
@@ -49,14 +50,13 @@ class PromotionRetireOperator(SageMakerDeployOperator):
     def retire(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Serve the champion alone."""
         run = TaskRun.of(context)
-        champion = self._champion(run)
+        self._champion(run)
+        others = self._others()
+        if not others:
+            return self._settle(run)
         self.bucket.states.take_lease(
             self.endpoint, run.holder, purpose="serve the champion alone", seconds=LEASE_SECONDS
         )
-        others = self._others()
-        if not others:
-            self._let_scale(run)
-            return {"endpoint": self.endpoint, "config_name": champion.config_name, "release_id": self.release_id}
         scaling = self.hook.client("application-autoscaling")
         for variant in others:
             remove_scaling(scaling, self.endpoint, variant)
@@ -87,10 +87,26 @@ class PromotionRetireOperator(SageMakerDeployOperator):
             raise AirflowSkipException(f"{self.endpoint}: another release has become the champion.")
         return champion
 
+    def _settle(self, run: TaskRun) -> dict[str, Any]:
+        """Nothing has to leave: a first launch, or an earlier try was killed after its update."""
+        found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        if found is None:
+            raise EndpointMissingError(f"{self.endpoint} was deleted; run the deployment again to launch it anew.")
+        self._note_config(run, str(found["EndpointConfigName"]))
+        self._let_scale(run)
+        return {
+            "endpoint": self.endpoint,
+            "config_name": found["EndpointConfigName"],
+            "release_id": self.release_id,
+        }
+
     def _record(self, run: TaskRun, outcome: Outcome) -> None:
         """Note the config that serves the champion alone, let it scale, give the lease back."""
         super()._record(run, outcome)
-        config_name = self.wanted.config_name
+        self._note_config(run, self.wanted.config_name)
+        self._let_scale(run)
+
+    def _note_config(self, run: TaskRun, config_name: str) -> None:
 
         def change(state: EndpointState) -> EndpointState:
             if state.champion is None or state.champion.run_id != run.run_id:
@@ -98,7 +114,6 @@ class PromotionRetireOperator(SageMakerDeployOperator):
             return state.model_copy(update={"champion": state.champion.model_copy(update={"config_name": config_name})})
 
         self.bucket.states.update(self.endpoint, change)
-        self._let_scale(run)
 
     def _let_scale(self, run: TaskRun) -> None:
         scaling = self.hook.client("application-autoscaling")

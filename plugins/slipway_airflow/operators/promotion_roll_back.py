@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from slipway.canary.alarm import remove_alarm
 from slipway.endpoints.removal import remove_endpoint
 from slipway.endpoints.way_back import take_back
+from slipway.errors import EndpointMissingError
 from slipway.transition import give_up
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.stage import StageOperator
@@ -61,14 +63,20 @@ class PromotionRollBackOperator(StageOperator):
             self.endpoint, run.holder, purpose=f"roll back release {promotion.release_id}", seconds=LEASE_SECONDS
         )
         sagemaker = self.hook.client("sagemaker")
-        seconds = None
+        seconds, restored = None, promotion.recorded.config_name if promotion.recorded else None
         if promotion.recorded:
             scaling = self.hook.client("application-autoscaling")
-            seconds = take_back(sagemaker, scaling, self.endpoint, promotion, promotion.recorded)
+            try:
+                seconds = take_back(sagemaker, scaling, self.endpoint, promotion, promotion.recorded)
+            except EndpointMissingError as error:
+                # Somebody deleted it: nothing serves, nothing can be put back. The promotion ends all the same, or
+                # no other one could ever launch the endpoint anew.
+                self.log.error("%s", error)
+                restored, reason = None, f"{reason}; {error}"
         else:
             release = self.bucket.release(self.spec.name, promotion.release_id)
             remove_endpoint(sagemaker, self.wanted_for(release), record=partial(self.note_removal, run))
-        restored = promotion.recorded.config_name if promotion.recorded else None
+        remove_alarm(self.hook.client("cloudwatch"), promotion.alarm)
         self.bucket.note(
             self.spec.name,
             run,
@@ -90,7 +98,7 @@ class PromotionRollBackOperator(StageOperator):
 
 
 def _standing(restored: str | None) -> str:
-    return f"the endpoint serves {restored} again" if restored else "the endpoint was removed"
+    return f"the endpoint serves {restored} again" if restored else "there is no endpoint any more"
 
 
 def _failed_tasks(context: Context, run: TaskRun) -> str:

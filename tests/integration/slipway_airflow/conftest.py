@@ -353,7 +353,7 @@ def context() -> Callable[..., Any]:
 def registry(mlflow_uri: str, service: Service) -> MlflowClient:
     client = MlflowClient(mlflow_uri, mlflow_uri)
     client.create_registered_model(service.spec.model)
-    for number in (1, 2):
+    for number in range(1, 6):
         client.create_model_version(service.spec.model, f"s3://models/m-{number}")
     return client
 
