@@ -34,6 +34,16 @@ def test_what_dockerfiles_copy_is_there() -> None:
                 assert not missing, f"{dockerfile} copies {missing}"
 
 
+def test_the_airflow_image_holds_what_its_tasks_start_and_the_whole_project() -> None:
+    text = (ROOT / "containers" / "airflow" / "Dockerfile").read_text()
+    copied = {line.split()[-2] for line in text.splitlines() if line.startswith("COPY")}
+    started = {"containers/serving", "containers/trainer"}
+    project = {f"include/{name}" for name in ("platform.yaml", "services", "expectations", "retrainers")}
+    assert started | project <= copied
+    installs = [line for line in text.replace("\\\n", "").splitlines() if line.startswith("RUN pip install")]
+    assert {f"/opt/slipway/src/{folder}" for folder in started} <= set(" ".join(installs).split())
+
+
 def test_ports_are_published_on_loopback_alone() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert published
