@@ -74,4 +74,11 @@ def _after(step: StepProgress, look: Look) -> StepProgress:
     failed = step.failed_because
     if failed is None and look.verdict is Verdict.FAIL:
         failed = f"look {step.looks + 1}: " + "; ".join(look.reasons)
-    return step.model_copy(update={"verdict": look.verdict, "looks": step.looks + 1, "failed_because": failed})
+    return step.model_copy(
+        update={
+            "verdict": look.verdict,
+            "looks": step.looks + 1,
+            "said": "; ".join(look.reasons),
+            "failed_because": failed,
+        }
+    )

@@ -22,6 +22,7 @@ class StepProgress(BaseModel):
     began_at: AwareDatetime = Field(description="when its weights were in force")
     verdict: Verdict = Field(Verdict.NO_DATA, description="of the last look")
     looks: int = Field(0, ge=0)
+    said: str = Field("", description="counts, rates and requests still needed, as of the last look")
     failed_because: str | None = Field(None, description="latched: a failure stays one")
     ended_at: AwareDatetime | None = None
     approved_by: str | None = Field(None, description="who let it go on without a pass")

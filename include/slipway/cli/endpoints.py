@@ -115,5 +115,6 @@ def _notes(state: EndpointState | None) -> tuple[str, ...]:
 
 
 def _step_note(step: StepProgress) -> str:
-    said = f"step {step.number} at {step.weight_pct:g} %: {step.verdict} after {step.looks} looks"
-    return f"{said}; {step.failed_because}" if step.failed_because else said
+    verdict = f"step {step.number} at {step.weight_pct:g} %: {step.verdict} after {step.looks} looks"
+    why = step.failed_because or step.said
+    return f"{verdict}; {why}" if why else verdict

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from slipway.canary.alarm import remove_alarm
 from slipway.endpoints.way_back import take_back
+from slipway.errors import EndpointMissingError
 from slipway.housekeeping.decisions import HOLDER, is_lost
 from slipway.transition import give_up
 from slipway_airflow.operators.housekeeping import HousekeepingOperator
@@ -52,13 +53,14 @@ class LostCanaryOperator(HousekeepingOperator):
         )
         hook = self.hook_of(self.conn_id_of(spec, "prod"))
         assert promotion.recorded is not None
-        seconds = take_back(
-            hook.client("sagemaker"),
-            hook.client("application-autoscaling"),
-            endpoint,
-            promotion,
-            promotion.recorded,
-        )
+        restored: str | None = promotion.recorded.config_name
+        seconds: float | None = None
+        sagemaker, scaling = hook.client("sagemaker"), hook.client("application-autoscaling")
+        try:
+            seconds = take_back(sagemaker, scaling, endpoint, promotion, promotion.recorded)
+        except EndpointMissingError as error:
+            # Nothing can be put back; the promotion ends all the same, so that another may launch the endpoint anew.
+            restored, reason = None, f"{reason}; {error}"
         remove_alarm(hook.client("cloudwatch"), promotion.alarm)
         self.bucket.note(
             service,
@@ -67,7 +69,7 @@ class LostCanaryOperator(HousekeepingOperator):
             f"release {promotion.release_id}",
             endpoint=endpoint,
             cause=reason,
-            restored_config=promotion.recorded.config_name,
+            restored_config=restored,
             seconds_to_champion=seconds,
         )
         now = datetime.now(UTC)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slipway.endpoints.resource import describe
+from slipway.endpoints.scaling import remove_scaling
+from slipway.endpoints.traffic import instances_of
 from slipway_airflow.operators.promotion_begin import FIRST_LAUNCH, LEASE_SECONDS
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_airflow.task_run import TaskRun
@@ -29,7 +32,16 @@ class PromotionLaunchOperator(SageMakerDeployOperator):
             purpose=f"launch release {self.release_id}",
             seconds=LEASE_SECONDS,
         )
+        self._let_go_of_leaving()
         return super().execute(context)
+
+    def _let_go_of_leaving(self) -> None:
+        """AWS refuses an update that takes away a variant which is registered for scaling."""
+        found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        staying = {variant["VariantName"] for variant in self.wanted.config["ProductionVariants"]}
+        for variant in instances_of(found) if found else ():
+            if variant not in staying:
+                remove_scaling(self.hook.client("application-autoscaling"), self.endpoint, variant)
 
     def may_replace_failed(self) -> bool:
         """Tell whether a failed endpoint may be made anew: when it never served a champion."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.canary.alarm import remove_alarm
 from slipway.endpoints.removal import remove_endpoint
+from slipway.endpoints.scaling import ensure_scaling
 from slipway.endpoints.way_back import take_back
 from slipway.errors import EndpointMissingError
 from slipway.transition import give_up
@@ -68,6 +69,8 @@ class PromotionRollBackOperator(StageOperator):
             scaling = self.hook.client("application-autoscaling")
             try:
                 seconds = take_back(sagemaker, scaling, self.endpoint, promotion, promotion.recorded)
+                for variant in promotion.recorded.variants:
+                    ensure_scaling(scaling, self.endpoint, variant, self.spec.stage("prod").instances)
             except EndpointMissingError as error:
                 # Somebody deleted it: nothing serves, nothing can be put back. The promotion ends all the same, or
                 # no other one could ever launch the endpoint anew.

@@ -19,7 +19,7 @@ from slipway_airflow.operators.housekeeping_canaries import LostCanaryOperator
 from slipway_airflow.operators.housekeeping_resources import IdleEndpointOperator, LeftoverOperator
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from tests.integration.slipway_airflow.canaries import Canary, canary_spec, users_of
-from tests.integration.slipway_airflow.conftest import BUCKET, Service
+from tests.integration.slipway_airflow.conftest import BUCKET, Service, delete_endpoint
 from tests.integration.slipway_airflow.kills import run_with_kills
 from tests.integration.slipway_airflow.promotions import Promotion, approved
 
@@ -94,6 +94,17 @@ def test_a_lost_canary_is_rolled_back_with_one_update_though_housekeeping_is_kil
     assert service.aws.changes(since).count("UpdateEndpoint") == 1
     assert service.ask("prod", 3.0) == 6.0
     assert service.state().promotion is None
+
+
+def test_a_lost_canary_whose_endpoint_is_gone_is_ended(
+    promotion: Callable[..., Promotion], service: Service, tidy: Callable[..., list[str]]
+) -> None:
+    lost_canary(service, promotion)
+    delete_endpoint(service.aws.client("sagemaker"), f"{service.spec.name}-prod")
+    assert len(tidy(LostCanaryOperator)) == 1
+    state = service.state()
+    assert (state.promotion, state.lease) == (None, None)
+    assert "does not exist any more" in state.history[-1].reason
 
 
 def test_a_canary_under_its_lease_is_left_alone(

@@ -24,6 +24,7 @@ from slipway.transition import raise_flag
 from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
 from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
 from slipway_airflow.operators.promotion_launch import PromotionLaunchOperator
+from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
 from tests.integration.slipway_airflow.conftest import Service
 from tests.integration.slipway_airflow.kills import run_with_kills
@@ -231,3 +232,32 @@ def test_a_rollback_killed_after_each_change_updates_only_once(
     assert service.aws.changes(since).count("UpdateEndpoint") == 1
     assert service.ask("prod", 3.0) == 6.0
     assert service.state().lease is None
+
+
+def test_the_next_release_takes_all_traffic_from_one_that_scales_and_a_rollback_lets_it_scale_again(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    instances = {"min": 1, "max": 3, "invocations_per_instance": 100}
+    document = service.spec.model_dump(mode="json", exclude_defaults=True)
+    document["stages"]["prod"]["instances"] = instances
+    spec = service.spec.model_validate(document)
+    first = approved(service, 1)
+    promotion(spec=spec).run()
+    retire = promotion(spec=spec).make(PromotionRetireOperator, "retire", release_id=first.id, waiter_delay=1)
+    retire.execute(promotion().context("retire", run_id="promote_1"))
+    scaling = service.aws.client("application-autoscaling")
+
+    def scaled() -> set[str]:
+        targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+        return {each["ResourceId"] for each in targets if f"/{service.spec.name}-prod/" in each["ResourceId"]}
+
+    assert scaled() == {f"endpoint/{service.spec.name}-prod/variant/{first.id}"}
+    second = approved(service, 2, weight=5.0, answers=5.0)
+    run = promotion("promote_2", spec)
+    run.begin()
+    run.launch(second.id)
+    assert service.ask("prod", 3.0) == 15.0
+    assert scaled() == set()
+    run.roll_back(verify="failed")
+    assert service.ask("prod", 3.0) == 6.0
+    assert scaled() == {f"endpoint/{service.spec.name}-prod/variant/{first.id}"}
