@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from slipway.artifacts.lock import LockStore
 from slipway.artifacts.mlmodel import read_mlmodel
 from slipway.artifacts.requirements import model_requirements
-from slipway.errors import BaseImageError, InvalidMLmodelError, ModelNotDeployableError
+from slipway.errors import BaseImageError, DependencyLockError, InvalidMLmodelError, ModelNotDeployableError
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
 from slipway_airflow.operators.mlmodel_patch import MLmodelPatchOperator
@@ -130,3 +131,52 @@ def test_a_python_without_base_image_is_refused(
     other = platform.model_copy(update={"base_images": {"3.13": "scratch"}})
     with pytest.raises(BaseImageError, match=r"3\.11"):
         patch(model, spec, other).execute(context("patch"))
+
+
+SPARK_FILES = {
+    "MLmodel": (
+        "flavors:\n  python_function:\n    data: sparkml\n    env: conda.yaml\n    loader_module: mlflow.spark\n"
+        "    python_version: 3.11.7\n  spark:\n    model_data: sparkml\nmlflow_version: 3.17.2\n"
+    ),
+    "conda.yaml": FILES["conda.yaml"],
+    "requirements.txt": "mlflow==3.17.2\npyspark[connect]==4.3.0\n",
+}
+
+
+def spark_files(*kinds: str) -> dict[str, str]:
+    """A pipeline's metadata as Spark writes it."""
+
+    def stage(kind: str, **params: Any) -> str:
+        return json.dumps({"class": f"org.apache.spark.ml.{kind}", "paramMap": params, "defaultParamMap": {}}) + "\n"
+
+    uids = [f"stage{number}" for number in range(len(kinds))]
+    files = {"sparkml/metadata/part-00000": stage("PipelineModel", stageUids=uids)}
+    for number, kind in enumerate(kinds):
+        files[f"sparkml/stages/{number}_stage{number}/metadata/part-00000"] = stage(kind)
+        files[f"sparkml/stages/{number}_stage{number}/data/part-00000.parquet"] = "not read here"
+    return SPARK_FILES | files
+
+
+def test_spark_is_left_out_of_a_pipeline_that_needs_no_jvm(
+    model: str, spec: ServiceSpec, platform: Platform, aws: Any, context: Any
+) -> None:
+    write(aws, spark_files("feature.VectorAssembler", "classification.GBTClassificationModel"))
+    store = LockStore(aws("s3"), BUCKET, resolver=lambda *_, **__: LOCKED)
+    kept, _ = store.get_or_resolve(("mlflow-skinny==3.17.2", "pandas"), "3.11", "linux/amd64")
+    assert patch(model, spec, platform).execute(context("patch"))["lock_key"] == kept.key
+
+
+def test_stages_that_need_spark_are_named_when_there_is_no_wheel_of_it(
+    model: str, spec: ServiceSpec, platform: Platform, aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(aws, spark_files("feature.SQLTransformer", "classification.GBTClassificationModel"))
+    asked: list[Any] = []
+
+    def no_wheel(_store: LockStore, requirements: Any, *_: Any, **__: Any) -> None:
+        asked.extend(requirements)
+        raise DependencyLockError("pyspark==4.3.0 has no usable wheels")
+
+    monkeypatch.setattr(LockStore, "get_or_resolve", no_wheel)
+    with pytest.raises(DependencyLockError, match=r"\(SQLTransformer\), so its image needs Spark.*no usable wheels"):
+        patch(model, spec, platform).execute(context("patch"))
+    assert "pyspark[connect]==4.3.0" in asked
