@@ -16,7 +16,12 @@ _CSV_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>", "
 
 
 def input_arrays(
-    schema: ModelSchema, columns: tuple[str, ...] | None, rows: Sequence[Sequence[Any]], *, text: bool
+    schema: ModelSchema,
+    columns: tuple[str, ...] | None,
+    rows: Sequence[Sequence[Any]],
+    *,
+    text: bool,
+    raw: bool = False,
 ) -> dict[str, pa.Array]:
     """Return an array for each watched column of the rows.
 
@@ -25,18 +30,58 @@ def input_arrays(
         columns: The rows' columns; None when they come in the model's order.
         rows: The values.
         text: Whether all values are text.
+        raw: Whether the rows are lines of CSV without quotes.
 
     Returns:
         Arrays by column, in the model's order; columns that no row brings are left out (they count as missing).
         A column with values of another type than the model's comes as text, so that a profile can count them.
     """
     names = columns if columns is not None else tuple(column.name for column in schema.inputs)
+    if raw:
+        found = _of_lines(schema, names, rows)  # type: ignore[arg-type]  # raw rows are texts
+        if found is not None:
+            return found
+        rows = [line.split(",") for line in rows]  # type: ignore[attr-defined]
     values = dict(zip(names, zip(*rows, strict=True), strict=False))
     found = {}
     for column in schema.inputs:
         if column.name in values:
             cells = values[column.name]
             found[column.name] = from_text(cells, column) if text else from_values(cells, column)
+    return found
+
+
+def _of_lines(schema: ModelSchema, names: Sequence[str], lines: Sequence[str]) -> dict[str, pa.Array] | None:
+    """Lines parsed by Arrow; None when a value is not of its column's type, which has to be looked at one by one."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    watched = [column for column in schema.inputs if column.name in names]
+    kinds = {column.name: pa.string() if column.kind == "datetime" else arrow_type(column) for column in watched}
+    width = lines[0].count(",") + 1
+    if len(set(names)) != len(names) or len(names) < width or not watched:
+        return None
+    text = "\n".join(lines).encode()
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.py_buffer(text),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=list(names[:width]), use_threads=False, block_size=len(text) + 1
+            ),
+            parse_options=pyarrow.csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=kinds,
+                include_columns=[column.name for column in watched],
+                null_values=list(_CSV_MISSING),
+                strings_can_be_null=True,
+            ),
+        )
+    except (pa.ArrowInvalid, pa.ArrowKeyError):
+        return None
+    found = {}
+    for column in watched:
+        array = table[column.name].combine_chunks()
+        found[column.name] = _as_times(array.to_pylist()) if column.kind == "datetime" else array
     return found
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import orjson
 
+_UNEVEN = "CSV lines of different length, or none; the first has {} fields"
+
 
 class PayloadError(ValueError):
     """A request or an answer that is no table of rows; the message says why."""
@@ -31,11 +33,19 @@ class Rows:
         columns: Their names; None when only their order says which is which.
         rows: The values of each row.
         text: Whether all values are text, as in CSV.
+        raw: Whether the rows are whole lines of CSV without quotes, which Arrow parses much faster than Python splits.
     """
 
     columns: tuple[str, ...] | None
     rows: Sequence[Sequence[Any]]
     text: bool = False
+    raw: bool = False
+
+    @property
+    def width(self) -> int:
+        """Values in a row."""
+        first = self.rows[0]
+        return first.count(",") + 1 if isinstance(first, str) else len(first)
 
 
 def body_of(side: Mapping[str, Any]) -> tuple[str | bytes, str]:
@@ -106,16 +116,35 @@ def rows_of_csv(body: str | bytes, names: Sequence[str]) -> Rows:
         PayloadError: It is empty, no text, or its lines differ in length.
     """
     text = text_of(body)
-    lines = [line for line in csv.reader(io.StringIO(text)) if line] if '"' in text else _plain(text)
+    if '"' not in text:
+        return _plain_csv(text.splitlines(), frozenset(names))
+    lines = [line for line in csv.reader(io.StringIO(text)) if line]
     if not lines:
         raise PayloadError("empty")
-    known = frozenset(names)
-    is_header = 2 * sum(field in known for field in lines[0]) >= len(lines[0])
-    columns = tuple(lines.pop(0)) if is_header else None
-    width = len(columns or lines[0])
+    columns = tuple(lines.pop(0)) if _is_header(lines[0], frozenset(names)) else None
+    width = len(columns or lines[0]) if lines else 0
     if not lines or any(len(line) != width for line in lines):
-        raise PayloadError(f"CSV lines of different length, or none; the first has {width} fields")
+        raise PayloadError(_UNEVEN.format(width))
     return Rows(columns, lines, text=True)
+
+
+def _plain_csv(lines: list[str], names: frozenset[str]) -> Rows:
+    lines = [line for line in lines if line]
+    if not lines:
+        raise PayloadError("empty")
+    first = lines[0].split(",")
+    header = _is_header(first, names)
+    if header:
+        del lines[0]
+    commas = len(first) - 1
+    if not lines or any(line.count(",") != commas for line in lines):
+        raise PayloadError(_UNEVEN.format(len(first)))
+    return Rows(tuple(first) if header else None, lines, text=True, raw=True)
+
+
+def _is_header(first: Sequence[str], names: frozenset[str]) -> bool:
+    """A first line of which at least half are names of columns."""
+    return 2 * sum(field in names for field in first) >= len(first)
 
 
 def text_of(body: str | bytes) -> str:
@@ -180,10 +209,6 @@ def _columns_to_answers(value: Mapping[str, Any]) -> list[Any]:
     if value and all(isinstance(each, list) for each in value.values()):
         return [dict(zip(value, row, strict=False)) for row in zip(*value.values(), strict=False)]
     return [dict(value)]
-
-
-def _plain(text: str) -> list[list[str]]:
-    return [line.split(",") for line in text.splitlines() if line]
 
 
 def _split(value: Any) -> Rows:

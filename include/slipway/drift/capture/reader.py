@@ -91,6 +91,9 @@ class CaptureBatch:
     events: pa.RecordBatch | None = None
 
 
+_Form = tuple[tuple[str, ...] | None, bool, bool]
+
+
 class _Rejection(Exception):  # noqa: N818  # control flow inside this module
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -103,6 +106,7 @@ class _Group:
 
     columns: tuple[str, ...] | None
     text: bool
+    raw: bool
     rows: list[Sequence[Any]] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
@@ -126,7 +130,7 @@ def read_captures(
     Yields:
         Batches of at most some 8,192 rows (one request is never split), each of one form of request.
     """
-    groups: dict[tuple[tuple[str, ...] | None, bool], _Group] = {}
+    groups: dict[_Form, _Group] = {}
     waiting_rows = waiting_bytes = 0
     known = _Known(schema)
     for number, line in enumerate(lines_of(stream), start=1):
@@ -140,7 +144,7 @@ def read_captures(
             counts.probes += 1
             continue
         record, found, answers = parsed
-        key = (found.columns, found.text)
+        key = (found.columns, found.text, found.raw)
         group = groups.get(key)
         if group is None:
             group = groups[key] = _Group(*key)
@@ -172,7 +176,7 @@ class _Known:
     def fits(self, rows: Rows) -> bool:
         """Whether the rows can be put under the model's columns: by name, or by number when all are watched."""
         if rows.columns is None:
-            return len(rows.rows[0]) == self.width and not self.schema.passed_over
+            return rows.width == self.width and not self.schema.passed_over
         if rows.columns not in self._fitting:
             self._fitting[rows.columns] = not set(self.names).isdisjoint(rows.columns)
         return self._fitting[rows.columns]
@@ -213,7 +217,7 @@ def _request(side: dict[str, Any], known: _Known) -> Rows:
 
 
 def _described(found: Rows) -> str:
-    return f"{len(found.rows[0])} values without names" if found.columns is None else str(list(found.columns[:8]))
+    return f"{found.width} values without names" if found.columns is None else str(list(found.columns[:8]))
 
 
 def _answers(side: dict[str, Any], rows: int) -> list[Any]:
@@ -250,15 +254,13 @@ def _set_aside(counts: CaptureCounts, number: int, error: _Rejection, line: byte
         counts.kept.append(Rejected(number, error.reason, str(error), text))
 
 
-def _flush(
-    groups: dict[tuple[tuple[str, ...] | None, bool], _Group], known: _Known, counts: CaptureCounts
-) -> Iterator[CaptureBatch]:
+def _flush(groups: dict[_Form, _Group], known: _Known, counts: CaptureCounts) -> Iterator[CaptureBatch]:
     for group in groups.values():
         counts.rows += len(group.rows)
         for name in group.columns or ():
             if name not in known.all_names:
                 counts.unknown_columns[name] += len(group.rows)
-        arrays = input_arrays(known.schema, group.columns, group.rows, text=group.text)
+        arrays = input_arrays(known.schema, group.columns, group.rows, text=group.text, raw=group.raw)
         arrays |= answer_arrays(known.schema, group.answers)
         yield CaptureBatch(batch_of(arrays), _time(group.first), _time(group.last), _events(group))
     groups.clear()
