@@ -1,7 +1,8 @@
 """Speed of profiling: rows against a stored baseline, captured calls, and one more hour on a window of thirty days.
 
 Each measurement runs in a process of its own, so that its peak memory is its own. duckdb's ``histogram`` over the same
-edges is the floor: bare counts, without missing values, moments, new categories or a verdict.
+edges is the floor: bare counts, without missing values, moments, new categories or a verdict. Evidently and NannyML run
+in an environment of their own below ``var/bench``, because they need pandas before 3.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.report import Row, publish
+from bench.peers.sync_tools import uv_command
+from bench.report import ROOT, Row, publish
 from slipway.cli.drift import read_batches
 from slipway.drift.baseline import merge_all
 from slipway.drift.bins import NumericBins
@@ -34,6 +37,7 @@ from slipway.drift.training import make_reference
 NUMBERS = [f"n{index}" for index in range(20)]
 WORDS = [f"c{index}" for index in range(5)]
 LEVELS = (3, 10, 50, 200, 1000)
+PEERS = {"evidently": "Evidently (PSI)", "nannyml": "NannyML (Jensen-Shannon)"}
 _CHUNK = 100_000
 
 
@@ -51,24 +55,39 @@ def make_table(rows: int, seed: int) -> pa.Table:
 
 def prepare(folder: Path, rows: int) -> None:
     """Write the baseline, the window (in parts, so that memory stays small) and captured calls."""
-    (folder / "baseline.json").write_bytes(make_reference(make_table(200_000, 0)).to_bytes())
+    baseline = make_table(200_000, 0)
+    (folder / "baseline.json").write_bytes(make_reference(baseline).to_bytes())
+    pq.write_table(baseline, folder / "baseline.parquet", compression="zstd")
+    (folder / "columns.json").write_text(json.dumps({"numbers": NUMBERS, "words": WORDS}))
     with pq.ParquetWriter(folder / "window.parquet", make_table(1, 1).schema, compression="zstd") as writer:
         for part in range(max(1, rows // _CHUNK)):
             writer.write_table(make_table(min(rows, _CHUNK), part + 1))
     table = make_table(20_000, 9)
     data = [list(row.values()) for row in table.to_pylist()]
     for name, size in (("single", 1), ("batch", 100)):
+        parts = [data[start : start + size] for start in range(0, len(data), size)]
         with (folder / f"{name}.jsonl").open("w") as file:
-            for start in range(0, len(data), size):
-                part = data[start : start + size]
+            for part in parts:
                 split = {"columns": table.column_names, "data": part}
-                file.write(_record({"dataframe_split": split}, {"predictions": [0.5] * len(part)}))
+                file.write(_record(json.dumps({"dataframe_split": split}), "JSON", len(part)))
+        with (folder / f"{name}_csv.jsonl").open("w") as file:
+            for part in parts:
+                file.write(_record("\n".join(",".join(map(str, row)) for row in part), "CSV", len(part)))
 
 
-def _record(request: object, answer: object) -> str:
-    sides = {"endpointInput": request, "endpointOutput": answer}
-    kind = {"observedContentType": "application/json", "encoding": "JSON"}
-    data = {side: {**kind, "mode": side[8:].upper(), "data": json.dumps(body)} for side, body in sides.items()}
+def _record(request: str, encoding: str, rows: int) -> str:
+    """One captured call, as SageMaker writes it."""
+    media = "text/csv" if encoding == "CSV" else "application/json"
+    answer = json.dumps({"predictions": [0.5] * rows})
+    data = {
+        "endpointInput": {"observedContentType": media, "encoding": encoding, "mode": "INPUT", "data": request},
+        "endpointOutput": {
+            "observedContentType": "application/json",
+            "encoding": "JSON",
+            "mode": "OUTPUT",
+            "data": answer,
+        },
+    }
     event = {"eventId": "e-1", "inferenceTime": "2026-01-01T00:00:00Z"}
     return json.dumps({"captureData": data, "eventMetadata": event, "eventVersion": "0"}) + "\n"
 
@@ -125,8 +144,10 @@ def one_more_hour(folder: Path, reference: Reference) -> int:
 CASES: dict[str, tuple[str, str, Callable[[Path, Reference], int]]] = {
     "ours": ("window against baseline", "slipway", profile_and_judge),
     "duckdb": ("window against baseline", "duckdb histogram", duckdb_histogram),
-    "single": ("captured calls of one row", "slipway", captures("single")),
-    "batch": ("captured calls of 100 rows", "slipway", captures("batch")),
+    "single": ("captured calls of one row, JSON", "slipway", captures("single")),
+    "single_csv": ("captured calls of one row, CSV", "slipway", captures("single_csv")),
+    "batch": ("captured calls of 100 rows, JSON", "slipway", captures("batch")),
+    "batch_csv": ("captured calls of 100 rows, CSV", "slipway", captures("batch_csv")),
     "hour": ("one more hour on 30 days", "slipway", one_more_hour),
 }
 
@@ -146,18 +167,48 @@ def measure(folder: Path, repeats: int) -> list[Row]:
     rows = []
     for name, (case, system, _) in CASES.items():
         for _ in range(repeats):
-            command = [sys.executable, __file__, "--case", name, "--folder", str(folder)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            command = [sys.executable, "-m", "bench.drift", "--case", name, "--folder", str(folder)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
             found = json.loads(done.stdout)
             if name == "hour":
                 rows.append(Row(case, system, "added cost", float(done.stderr.split()[-1]) * 1000, "ms"))
                 continue
-            rows += [
-                Row(case, system, "wall", found["seconds"], "s"),
-                Row(case, system, "rate on one core", found["rows"] / found["cpu"], "rows/s"),
-                Row(case, system, "peak memory", found["peak"], "MB"),
-            ]
+            rows += _cost(case, system, found)
     return rows
+
+
+def measure_peers(folder: Path, repeats: int, python: Path) -> list[Row]:
+    """Run both libraries over the same files."""
+    rows = []
+    script = ROOT / "bench" / "peers" / "drift_libraries.py"
+    for name, system in PEERS.items():
+        for _ in range(repeats):
+            done = subprocess.run([python, script, name, folder], check=True, capture_output=True, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            rows += _cost(CASES["ours"][0], system, found)
+    return rows
+
+
+def install_peers() -> tuple[Path, dict[str, str]]:
+    """Make the peers' environment unless it is there; returns its Python and their versions."""
+    python = ROOT / "var" / "bench" / "drift-peers" / "bin" / "python"
+    if not python.exists():
+        make = [uv_command(), "venv", "--quiet", "--no-project", "--python", "3.11", python.parent.parent]
+        subprocess.run(make, check=True)
+        add = [uv_command(), "pip", "install", "--quiet", "--python", python, *PEERS, "pandas<3", "pyarrow"]
+        subprocess.run(add, check=True)
+    ask = "from importlib.metadata import version; print(*map(version, ('evidently', 'nannyml')))"
+    found = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.split()
+    return python, dict(zip(PEERS.values(), found, strict=True))
+
+
+def _cost(case: str, system: str, found: dict[str, float]) -> list[Row]:
+    return [
+        Row(case, system, "wall", found["seconds"], "s"),
+        Row(case, system, "processor time", found["cpu"], "s"),
+        Row(case, system, "rate on one core", found["rows"] / found["cpu"], "rows/s"),
+        Row(case, system, "peak memory", found["peak"], "MB"),
+    ]
 
 
 def main() -> None:
@@ -165,6 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peers", type=int, default=1, help="repeats of Evidently and NannyML; 0 leaves them out")
     parser.add_argument("--case", choices=list(CASES))
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--dry", action="store_true", help="print the rows, publish nothing")
@@ -176,10 +228,25 @@ def main() -> None:
         folder = Path(name)
         prepare(folder, arguments.rows)
         rows = measure(folder, arguments.repeats)
+        versions: dict[str, str] = {"duckdb": version("duckdb")}
+        if arguments.peers:
+            python, found = install_peers()
+            rows += measure_peers(folder, arguments.peers, python)
+            versions |= found
     if arguments.dry:
         sys.stdout.write("\n".join(map(str, rows)) + "\n")
     else:
-        publish("drift", rows, notes=[f"{arguments.rows:,} rows x 25 columns."])
+        publish("drift", rows, versions=versions, notes=_notes(arguments.rows, arguments.repeats, arguments.peers))
+
+
+def _notes(rows: int, repeats: int, peers: int) -> list[str]:
+    times = f"{repeats} repeats, of the peers {peers}; each in a process of its own"
+    return [
+        f"{rows:,} rows x 25 columns (20 numbers, 5 categories); the baseline has 200,000 rows; {times}.",
+        "Slipway reads the file in batches and gives verdicts; duckdb gives bare counts; the peers get pandas frames. "
+        "Captured calls have 25 columns too, and are only read and typed, not profiled.",
+        *([] if peers else ["Peers left out: Evidently, NannyML."]),
+    ]
 
 
 if __name__ == "__main__":

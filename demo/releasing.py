@@ -30,7 +30,11 @@ def deploy_and_approve(stage: Stage, airflow: AirflowApi, service: str, reason: 
         The deploy's run, ended.
     """
     _reject_waiting(stage, airflow, service)
-    run = trigger_deploy(airflow, service, reason)
+    return approve_when_asked(stage, airflow, trigger_deploy(airflow, service, reason), step)
+
+
+def approve_when_asked(stage: Stage, airflow: AirflowApi, run: DagRun, step: Step) -> DagRun:
+    """Follows a deploy, says yes when it asks, and returns it ended."""
     waiting = follow(airflow, run, step, seconds=DEPLOY_SECONDS, until_waiting=True)
     if waiting.finished:
         return waiting

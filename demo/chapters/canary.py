@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from slipway.cli.airflow_records import DagRun
 
 TITLE = "Canary: promoted under live traffic, and taken back when it is worse"
-TEXT = "Version 2 has learnt from more months. Version 3 knows only three airlines and refuses all others."
+TEXT = "One version has learnt from more months; the next one knows only three airlines and refuses all others."
 
 SERVICE = "flights"
 PER_SECOND = 40.0
