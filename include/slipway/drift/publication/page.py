@@ -19,6 +19,8 @@ from slipway.drift.reference import Reference
 from slipway.drift.run_report import FindingRecord, RunReport
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
+#: More rows than these fill several screens with columns that never moved.
+_HEAT_COLUMNS = 30
 _ORDER = {"DRIFTED": 0, "INCONCLUSIVE": 1, "STABLE": 2}
 
 
@@ -48,6 +50,7 @@ def make_page(
     ]
     columns.sort(key=lambda column: (_ORDER.get(column["verdict"], 3), -column["effect"], column["name"]))
     runs = sorted({each.until: each for each in [*history, report]}.values(), key=lambda each: each.until)
+    heat = _heat(runs)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text())
     return template.render(
@@ -57,7 +60,8 @@ def make_page(
         quality=quality,
         baseline_rows=reference.baseline.profile.rows,
         plotly=get_plotlyjs(),
-        data=_for_script({"charts": [column["chart"] for column in columns], "heat": _heat(runs)}),
+        heat=heat,
+        data=_for_script({"charts": [column["chart"] for column in columns], "heat": heat}),
     )
 
 
@@ -87,11 +91,12 @@ def _worst(findings: Sequence[FindingRecord]) -> str:
 
 
 def _heat(runs: Sequence[RunReport]) -> dict[str, Any]:
-    """Effects over time: a row for each column that has one, those that moved most on top."""
+    """Effects over time: a row for each of the columns that moved most, the farthest on top."""
     found = [effects(run) for run in runs]
     names = {name for each in found for name in each}
-    ranked = sorted(names, key=lambda name: max(each.get(name, 0.0) for each in found))
+    ranked = sorted(names, key=lambda name: max(each.get(name, 0.0) for each in found))[-_HEAT_COLUMNS:]
     return {
+        "of": len(names),
         "x": [run.until.isoformat() for run in runs],
         "y": ranked,
         "z": [[each.get(name) for each in found] for name in ranked],
