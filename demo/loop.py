@@ -13,6 +13,7 @@ from demo.stage import Stage, expect
 from demo.traffic import live_traffic
 from slipway.cli.airflow_api import AirflowApi
 from slipway.cli.airflow_records import DagRun
+from slipway.drift.status import decide
 from slipway.drift.store import DriftStore
 from slipway.spec import ServiceSpec
 from slipway.state import EndpointState, StateStore
@@ -50,6 +51,21 @@ def state_of(stage: Stage, spec: ServiceSpec) -> EndpointState:
     expect(state is not None and state.champion is not None, f"{spec.name} has no champion; play launch first.")
     assert state is not None
     return state
+
+
+def held_back(store: DriftStore, spec: ServiceSpec, began: datetime) -> str:
+    """Why this drift may set off no retraining: one of an earlier play was lately enough; empty when it may.
+
+    Args:
+        store: The monitor's documents.
+        spec: The service.
+        began: Before the window with the drift was judged.
+    """
+    state = store.state()
+    if not state.retrains or state.retrains[-1] >= began or state.looked_until is None:
+        return ""
+    decision = decide(state, spec.monitor, state.looked_until)
+    return "" if decision.retrain else decision.reason
 
 
 def follow_loop(

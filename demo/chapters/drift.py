@@ -15,7 +15,7 @@ from typing import Any
 from demo import flights, lake
 from demo.display import Step
 from demo.errors import ChapterFailedError
-from demo.loop import follow_loop
+from demo.loop import follow_loop, held_back
 from demo.production import payload
 from demo.runs import follow, open_airflow
 from demo.stage import Stage, expect
@@ -66,14 +66,19 @@ def play(stage: Stage) -> dict[str, Any]:
     expect(found.drifted_columns == (SHIFTED_COLUMN,), f"{found.drifted_columns} drifted, not {SHIFTED_COLUMN} alone.")
     page = _download(stage, store)
     stage.display.page("What the monitor found", f"{found.text()}\n\nThe report: {page}")
-    loop = follow_loop(stage, airflow, spec, store, began, SHIFTED_MONTH)
+    held = held_back(store, spec, began)
+    if held:
+        stage.display.page("No second retraining", held)
+        loop = {"loop_closed": False, "held_back": held}
+    else:
+        loop = follow_loop(stage, airflow, spec, store, began, SHIFTED_MONTH).summary()
     return {
         "windows": len(calm) + 1,
         "rows": sum(each.rows for each in (*calm, shifted)),
         "calm_alarms": len(alarms),
         "drifted_window": shifted.name,
         "drifted_features": list(found.drifted_columns),
-        **loop.summary(),
+        **loop,
         "report": str(page),
     }
 
