@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from demo.display import Step
 from demo.errors import ChapterFailedError
@@ -49,11 +50,16 @@ def woke_promotion(airflow: AirflowApi, run: DagRun) -> bool:
 
 
 def trigger_deploy(airflow: AirflowApi, service: str, reason: str) -> DagRun:
-    """Starts the deploy of the candidate; waits for the DAG when Airflow has just begun to read it."""
+    """Starts the deploy of the candidate."""
+    return trigger(airflow, f"{service}.deploy", {"model_version": "candidate", "reason": reason})
+
+
+def trigger(airflow: AirflowApi, dag_id: str, conf: dict[str, Any]) -> DagRun:
+    """Starts a run; waits for the DAG when Airflow has just begun to read it."""
     deadline = time.monotonic() + _PARSE_SECONDS
     while True:
         try:
-            return airflow.trigger(f"{service}.deploy", {"model_version": "candidate", "reason": reason})
+            return airflow.trigger(dag_id, conf)
         except UnknownServiceError as error:
             if time.monotonic() > deadline:
                 raise ChapterFailedError(str(error)) from error

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from demo.errors import DemoError
 from demo.stage import Stage
 
-ORDER = ("launch", "drift", "canary")
+ORDER = ("launch", "drift", "canary", "retrain")
 
 
 class Chapter(Protocol):
