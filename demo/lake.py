@@ -26,20 +26,23 @@ def rows_of(month: int) -> pd.DataFrame:
     return rows.drop(columns=["month", "day"])
 
 
-def drop(stage: Stage, rows: pd.DataFrame, name: str, *, prefix: str = PREFIX) -> str:
-    """Puts rows into the lake as one Parquet object, which makes it new data even when it was there. Returns its key.
+def drop(stage: Stage, objects: dict[str, pd.DataFrame], *, prefix: str = PREFIX) -> list[str]:
+    """Puts Parquet objects into the lake, together; each is new data even when it was there. Returns their keys.
 
     Args:
         stage: The running stack.
-        rows: What is in it.
-        name: Its name below the prefix.
+        objects: Rows by name of the object.
         prefix: The service's folder.
     """
-    body = io.BytesIO()
-    rows.to_parquet(body, index=False)
-    key = f"{prefix}{name}"
-    stage.aws("s3").put_object(Bucket=BUCKET, Key=key, Body=body.getvalue())
-    return key
+    bodies = {}
+    for name, rows in objects.items():
+        file = io.BytesIO()
+        rows.to_parquet(file, index=False)
+        bodies[f"{prefix}{name}"] = file.getvalue()
+    s3 = stage.aws("s3")
+    for key, body in bodies.items():
+        s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    return list(bodies)
 
 
 def dirty(rows: pd.DataFrame) -> pd.DataFrame:
