@@ -12,7 +12,12 @@ from slipway.images.ecr import ecr_registry
 from slipway.images.inspection import inspect_image
 from slipway.release import Release
 
-_JVM = re.compile(r"(^|/)(bin/java|libjvm\.so|[^/]+\.jar|pyspark/[^/]+)$")
+_JVM = re.compile(r"(^|/)(bin/java|libjvm\.so|[^/]+\.jar|py4j/__init__\.py|(?<!mlflow/)pyspark/__init__\.py)$")
+
+
+def is_jvm(name: str) -> bool:
+    """Whether a file's name is one of a Java runtime's or of Spark's; MLflow's own modules about Spark are not."""
+    return _JVM.search(name) is not None
 
 
 def jvm_files(stage: Stage, release: Release) -> list[str]:
@@ -31,5 +36,5 @@ def jvm_files(stage: Stage, release: Release) -> list[str]:
             path = Path(folder) / "layer"
             registry.download_blob(repository, layer.digest, path, size=layer.size)
             with tarfile.open(path, "r:*") as archive:
-                found += [name for name in archive.getnames() if _JVM.search(name)]
+                found += [name for name in archive.getnames() if is_jvm(name)]
     return found
