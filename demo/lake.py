@@ -26,7 +26,18 @@ def rows_of(month: int) -> pd.DataFrame:
     return rows.drop(columns=["month", "day"])
 
 
-def drop(stage: Stage, objects: dict[str, pd.DataFrame], *, prefix: str = PREFIX) -> list[str]:
+def drop(stage: Stage, rows: pd.DataFrame, name: str) -> str:
+    """Puts rows into the lake as one object; the same rows under the same name are not put again. Returns its key."""
+    body = io.BytesIO()
+    rows.to_parquet(body, index=False)
+    s3, key = stage.aws("s3"), f"{PREFIX}{name}"
+    found = s3.list_objects_v2(Bucket=BUCKET, Prefix=key).get("Contents", [])
+    if not any(each["Key"] == key and each["Size"] == len(body.getvalue()) for each in found):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=body.getvalue())
+    return key
+
+
+def land(stage: Stage, objects: dict[str, pd.DataFrame], *, prefix: str = PREFIX) -> list[str]:
     """Puts Parquet objects into the lake, together; each is new data even when it was there. Returns their keys.
 
     Args:

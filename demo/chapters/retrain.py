@@ -63,7 +63,7 @@ def play(stage: Stage) -> dict[str, Any]:
 def _first_champion(stage: Stage, airflow: AirflowApi, spec: ServiceSpec) -> int:
     """January and February train the template; without a champion to beat the gate holds, and a person says yes."""
     with stage.display.step(f"{SERVICE}.retrain makes the first version from January and February") as step:
-        lake.drop(stage, {f"2013-{month:02}.parquet": lake.rows_of(month) for month in (1, 2)}, prefix=PREFIX)
+        lake.land(stage, {f"2013-{month:02}.parquet": lake.rows_of(month) for month in (1, 2)}, prefix=PREFIX)
         time.sleep(spec.retrain.data.settle_seconds if spec.retrain else 0)
         run = trigger(airflow, f"{SERVICE}.retrain", {"reason": "first version", "overrides": {"deploy": "manual"}})
         follow(airflow, run, step, seconds=_RETRAIN_SECONDS)
@@ -83,7 +83,7 @@ def _retrain(stage: Stage, airflow: AirflowApi, spec: ServiceSpec) -> str:
         _until_deferred(airflow, run, step)
         march = lake.rows_of(3)
         landed = {"2013-03-late.parquet": lake.dirty(march), "2013-03.parquet": march}
-        key = lake.drop(stage, landed, prefix=PREFIX)[0]
+        key = lake.land(stage, landed, prefix=PREFIX)[0]
         follow(airflow, run, step, seconds=_RETRAIN_SECONDS)
         states = {task.task_id: task.state for task in airflow.task_instances(run.dag_id, run.run_id)}
         expect(states.get("register") == "success", f"no candidate was registered: {states}; {_gate(stage, spec)}")
