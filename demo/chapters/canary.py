@@ -117,8 +117,10 @@ def _watch(stage: Stage, airflow: AirflowApi, run: DagRun, endpoint: str, traffi
 def _picture(state: EndpointState | None, traffic: Traffic) -> str:
     """A bar of the challenger's share, and the latest verdict."""
     promotion = state.promotion if state else None
+    # Whole hundreds: a log gets a line for each change, and the count alone is none worth a line.
+    answered = f"{len(traffic.answers) // 100 * 100:,}+ requests answered"
     if promotion is None:
-        return f"{len(traffic.answers)} requests"
+        return answered
     share = traffic.shares().get(promotion.release_id, 0.0)
     filled = round(share * _BAR_WIDTH)
     step = promotion.steps[-1] if promotion.steps else None
@@ -126,7 +128,7 @@ def _picture(state: EndpointState | None, traffic: Traffic) -> str:
     if step:
         said = f"step {step.number}, {step.weight_pct:g} %: {step.verdict} after {step.looks} looks"
     bar = "█" * filled + "░" * (_BAR_WIDTH - filled)
-    return f"{bar} {share:.0%} challenger · {said} · {len(traffic.answers)} requests"
+    return f"{bar} {share:.0%} challenger · {said} · {answered}"
 
 
 def _report_good(stage: Stage, spec: ServiceSpec, played: Played) -> dict[str, Any]:
