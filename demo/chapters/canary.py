@@ -155,8 +155,11 @@ def _report_bad(stage: Stage, spec: ServiceSpec, played: Played, before: Endpoin
     config = serving["EndpointConfigName"]
     expect(config == wanted, f"the endpoint is on {config}, not on {wanted} as before.")
     failed_at = next(look.at.timestamp() for look in played.looks if look.detail["verdict"] == "FAIL")
-    last = max((each.at for each in played.answers if each.variant == played.release), default=failed_at)
-    after = [each for each in played.answers if each.at > last and each.error]
+    back_at = next(each.at.timestamp() for each in played.records if each.action == "rolled_back")
+    # A refused request does not tell its variant: until the champion has all traffic again, it is the challenger's.
+    harmed = [each for each in played.answers if each.variant == played.release or each.error]
+    last = max((each.at for each in harmed if each.at <= back_at), default=failed_at)
+    after = [each for each in harmed if each.at > back_at and each.error]
     expect(not after, f"{len(after)} requests failed after the rollback: {after[:1]}")
     return {
         "rolled_back": rolled_back,
