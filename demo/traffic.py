@@ -23,8 +23,9 @@ _CLIENTS = 4
 
 @dataclass(frozen=True)
 class Answer:
-    """One request: when it was answered (Unix seconds), by which variant, and the error if there was one."""
+    """One request: when it was sent and answered (Unix seconds), by which variant, and the error if there was one."""
 
+    sent: float
     at: float
     variant: str | None
     error: str | None
@@ -88,18 +89,13 @@ def _send(
 
 
 def _ask(runtime: Any, endpoint: str, body: bytes) -> Answer:
+    sent = time.time()
     try:
         response = runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=body)
         response["Body"].read()
     except ClientError as error:
-        # The model's own refusal names its variant only in the message: «… from <variant> with message …».
-        message = error.response["Error"].get("Message", "")
-        return Answer(time.time(), _variant_in(message), message or type(error).__name__)
+        # A refusal of the model's own does not tell which variant it comes from.
+        return Answer(sent, time.time(), None, error.response["Error"].get("Message") or type(error).__name__)
     except BotoCoreError as error:
-        return Answer(time.time(), None, str(error))
-    return Answer(time.time(), response.get("InvokedProductionVariant"), None)
-
-
-def _variant_in(message: str) -> str | None:
-    _, found, rest = message.partition(" from ")
-    return rest.split(" ", 1)[0] if found else None
+        return Answer(sent, time.time(), None, str(error))
+    return Answer(sent, time.time(), response.get("InvokedProductionVariant"), None)

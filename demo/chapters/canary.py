@@ -155,11 +155,8 @@ def _report_bad(stage: Stage, spec: ServiceSpec, played: Played, before: Endpoin
     config = serving["EndpointConfigName"]
     expect(config == wanted, f"the endpoint is on {config}, not on {wanted} as before.")
     failed_at = next(look.at.timestamp() for look in played.looks if look.detail["verdict"] == "FAIL")
-    back_at = next(each.at.timestamp() for each in played.records if each.action == "rolled_back")
-    # A refused request does not tell its variant: until the champion has all traffic again, it is the challenger's.
-    harmed = [each for each in played.answers if each.variant == played.release or each.error]
-    last = max((each.at for each in harmed if each.at <= back_at), default=failed_at)
-    after = [each for each in harmed if each.at > back_at and each.error]
+    back_at = next(_traffic_back_at(each) for each in played.records if each.action == "rolled_back")
+    after = [each for each in played.answers if each.error and each.sent > back_at]
     expect(not after, f"{len(after)} requests failed after the rollback: {after[:1]}")
     return {
         "rolled_back": rolled_back,
@@ -168,8 +165,12 @@ def _report_bad(stage: Stage, spec: ServiceSpec, played: Played, before: Endpoin
         "failed_requests": sum(1 for each in played.answers if each.error),
         "failed_requests_after_rollback": len(after),
         "verdicts": played.verdicts,
-        "seconds_to_rollback": round(max(0.0, last - failed_at), 1),
+        "seconds_to_rollback": round(back_at - failed_at, 1),
     }
+
+
+def _traffic_back_at(record: LedgerRecord) -> float:
+    return datetime.fromisoformat(record.detail["traffic_back_at"]).timestamp()
 
 
 def _state(stage: Stage, spec: ServiceSpec) -> EndpointState:

@@ -6,7 +6,7 @@ challenger is gone.
 
 from __future__ import annotations
 
-import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from slipway.endpoints.resource import describe
@@ -28,7 +28,7 @@ def take_back(
     endpoint: str,
     promotion: Promotion,
     recorded: Recorded,
-) -> float | None:
+) -> datetime | None:
     """Put an endpoint back to what a promotion recorded.
 
     Called again after a kill, it finds the weights and its own update.
@@ -41,30 +41,29 @@ def take_back(
         recorded: what the endpoint served before it.
 
     Returns:
-        Seconds until the champion had all traffic again; None when the endpoint was not on the canary's config.
+        When the champion had all traffic again; None when the endpoint was not on the canary's config.
 
     Raises:
         EndpointMissingError: the endpoint is gone, so nothing can be put back.
         SlipwayError: AWS does not answer or refuses, or the recorded config does not get healthy any more.
     """
-    seconds = _stop_harm(sagemaker, endpoint, promotion, recorded)
+    back_at = _stop_harm(sagemaker, endpoint, promotion, recorded)
     _let_go_of_others(sagemaker, scaling, endpoint, recorded)
     restore_config(sagemaker, endpoint, recorded)
     for variant in recorded.variants:
         resume_scaling(scaling, endpoint, variant)
-    return seconds
+    return back_at
 
 
-def _stop_harm(sagemaker: SageMakerClient, endpoint: str, promotion: Promotion, recorded: Recorded) -> float | None:
+def _stop_harm(sagemaker: SageMakerClient, endpoint: str, promotion: Promotion, recorded: Recorded) -> datetime | None:
     plan = promotion.plan
     found = describe(sagemaker, "endpoint", endpoint)
     if plan is None or found is None or set(instances_of(found)) != {plan.champion, plan.challenger}:
         return None
-    began = time.monotonic()
     weights = split(plan.champion, plan.challenger, 0.0)
     ensure_weights(sagemaker, endpoint, weights, config_name=found["EndpointConfigName"])
     ensure_instances(sagemaker, endpoint, plan.champion, recorded.variants[plan.champion].instances)
-    return round(time.monotonic() - began, 3)
+    return datetime.now(UTC)
 
 
 def _let_go_of_others(

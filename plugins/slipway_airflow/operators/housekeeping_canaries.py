@@ -54,10 +54,10 @@ class LostCanaryOperator(HousekeepingOperator):
         hook = self.hook_of(self.conn_id_of(spec, "prod"))
         assert promotion.recorded is not None
         restored: str | None = promotion.recorded.config_name
-        seconds: float | None = None
+        back_at: datetime | None = None
         sagemaker, scaling = hook.client("sagemaker"), hook.client("application-autoscaling")
         try:
-            seconds = take_back(sagemaker, scaling, endpoint, promotion, promotion.recorded)
+            back_at = take_back(sagemaker, scaling, endpoint, promotion, promotion.recorded)
         except EndpointMissingError as error:
             # Nothing can be put back; the promotion ends all the same, so that another may launch the endpoint anew.
             restored, reason = None, f"{reason}; {error}"
@@ -70,7 +70,7 @@ class LostCanaryOperator(HousekeepingOperator):
             endpoint=endpoint,
             cause=reason,
             restored_config=restored,
-            seconds_to_champion=seconds,
+            traffic_back_at=back_at.isoformat() if back_at else None,
         )
         now = datetime.now(UTC)
         self.bucket.states.update(

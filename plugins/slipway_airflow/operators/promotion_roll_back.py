@@ -64,11 +64,11 @@ class PromotionRollBackOperator(StageOperator):
             self.endpoint, run.holder, purpose=f"roll back release {promotion.release_id}", seconds=LEASE_SECONDS
         )
         sagemaker = self.hook.client("sagemaker")
-        seconds, restored = None, promotion.recorded.config_name if promotion.recorded else None
+        back_at, restored = None, promotion.recorded.config_name if promotion.recorded else None
         if promotion.recorded:
             scaling = self.hook.client("application-autoscaling")
             try:
-                seconds = take_back(sagemaker, scaling, self.endpoint, promotion, promotion.recorded)
+                back_at = take_back(sagemaker, scaling, self.endpoint, promotion, promotion.recorded)
                 for variant in promotion.recorded.variants:
                     ensure_scaling(scaling, self.endpoint, variant, self.spec.stage("prod").instances)
             except EndpointMissingError as error:
@@ -88,7 +88,7 @@ class PromotionRollBackOperator(StageOperator):
             endpoint=self.endpoint,
             cause=reason,
             restored_config=restored,
-            seconds_to_champion=seconds,
+            traffic_back_at=back_at.isoformat() if back_at else None,
         )
         now = datetime.now(UTC)
         self.bucket.states.update(
