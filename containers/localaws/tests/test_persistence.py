@@ -119,6 +119,19 @@ def test_endpoints_are_hosted_again_and_failed_ones_stay_failed(own_stand_in: St
     assert sagemaker.describe_model(ModelName="good-a")["ExecutionRoleArn"] == ROLE
 
 
+def test_what_sagemaker_said_yes_to_outlives_a_crash_in_that_moment(own_stand_in: StandIn) -> None:
+    own_stand_in.start()
+    uri = tiny_image.push(own_stand_in.client("ecr"), tiny_image.build(), "slipway/tiny", "v1")
+    sagemaker = own_stand_in.client("sagemaker")
+    for number in range(5):
+        config = make_config(sagemaker, f"at-once-{number}", {"main": (1.0, {})}, uri)
+        sagemaker.create_endpoint(EndpointName=f"at-once-{number}", EndpointConfigName=config)
+        own_stand_in.stop(signal.SIGKILL)
+        own_stand_in.start()
+        sagemaker = own_stand_in.client("sagemaker")
+        assert sagemaker.describe_endpoint(EndpointName=f"at-once-{number}")["EndpointStatus"] != "Failed"
+
+
 def test_a_state_that_cannot_be_read_is_set_aside(own_stand_in: StandIn) -> None:
     own_stand_in.start()
     own_stand_in.client("sns").create_topic(Name="topic")

@@ -91,7 +91,7 @@ class StandIn:
             admin=AdminPages(self.journal, self.faults, self.health),
             journal=self.journal,
             faults=self.faults,
-            on_change=self.store.note,
+            on_change=self.store.requested,
         )
 
     def restore(self) -> None:

@@ -1,7 +1,8 @@
 """An S3 in a process of its own: ``python s3_server.py <port>``. Whoever starts it makes the buckets.
 
 As on AWS, and unlike moto's own, the ETag of an object that is encrypted with a KMS key is not the MD5 of its content
-and differs from object to object.
+and differs from object to object; and it is right also when two requests are the first to ask for it: moto computes it
+then, from a buffer whose position both would move.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ _plain_etag = FakeKey.etag.fget
 
 
 def _etag(key: FakeKey) -> str:
-    plain = _plain_etag(key)  # type: ignore[misc]
+    with key.lock:
+        plain = _plain_etag(key)  # type: ignore[misc]
     if key.encryption != "aws:kms":
         return plain
     parts = plain.strip('"').partition("-")

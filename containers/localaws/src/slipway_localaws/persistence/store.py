@@ -1,4 +1,8 @@
-"""Saves what changed a moment after it changed, and brings it back at the next start."""
+"""Saves what changed a moment after it changed, and brings it back at the next start.
+
+A call to SageMaker is answered when what it did is saved, and all that came before it: a client never refers to an
+endpoint that a crash could take away.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,8 @@ _SWEEP_SECONDS = 30.0
 #: Services whose state can be large: pickled only when they themselves were changed. All others are small, and are
 #: pickled at every change, since a request to one service may change another (S3 notifies SQS).
 _LARGE = frozenset({"s3", "logs", "ec2"})
+#: Services whose requests are answered only when they are saved.
+_SAVED_BEFORE_ANSWER = frozenset({"sagemaker", "application-autoscaling"})
 _ALIASES = {"monitoring": "cloudwatch"}
 
 
@@ -74,6 +80,12 @@ class Store:
         """The state of ``service`` (its signing name) may have changed."""
         self._changed.add(_ALIASES.get(service, service))
         self._wake.set()
+
+    def requested(self, service: str) -> None:
+        """A request that is not answered yet may have changed ``service``. Not for callers that hold moto's lock."""
+        self.note(service)
+        if service in _SAVED_BEFORE_ANSWER:
+            self.save()
 
     def close(self) -> None:
         """Save everything that is not saved yet."""

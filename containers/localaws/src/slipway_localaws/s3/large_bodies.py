@@ -125,6 +125,7 @@ def _install_copies() -> None:
         self.path.parent.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
+        os.utime(data.body.path)  # a link has its file's age, and the old are swept when no saved object names them
         os.link(data.body.path, self.path)
 
     replace(S3Backend, "copy_object", copy_linked)
