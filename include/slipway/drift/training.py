@@ -10,9 +10,11 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slipway.drift.baseline import Baseline
 from slipway.drift.learning import CHUNKS, learn_reference, schema_of_table
 from slipway.drift.reference import ARTIFACT, Reference
 from slipway.drift.schema import PREDICTION, prediction_names
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH_ROWS = 65_536
+#: Fewer parts say little of how much healthy ones differ; more cost time and say no more.
+_FEWEST_CHUNKS, _MOST_CHUNKS = 8, 400
 
 
 def make_reference(features: Any, predictions: Any = None, *, chunks: int = CHUNKS) -> Reference:
@@ -75,6 +79,34 @@ def log_baseline(model_id: str, features: Any, predictions: Any = None, *, chunk
         file.write_bytes(reference.to_bytes())
         MlflowClient().log_model_artifacts(model_id, folder)
     return reference
+
+
+def baseline_file(
+    features: Any, predictions: Any, *, every: int, seconds: float, window_hours: float
+) -> tuple[str, bytes]:
+    """Make the file that :func:`log_baseline` logs, for a trainer that logs it itself.
+
+    Args:
+        features: As for :func:`make_reference`.
+        predictions: As for :func:`make_reference`.
+        every: Each so many-th of the training rows is given. Parts of thinned rows stand for so many times more, which
+            a window with as few rows must not be taken for: fewer rows come from a shorter time and differ more.
+        seconds: Time that the rows span.
+        window_hours: Hours that will be judged together; the rows are cut into parts of about that length.
+
+    Returns:
+        Path among the model's files, and the content.
+
+    Raises:
+        InvalidInputError: There are no rows, or none of the columns can be watched.
+    """
+    chunks = min(_MOST_CHUNKS, max(_FEWEST_CHUNKS, round(seconds / 3600 / window_hours)))
+    reference = make_reference(features, predictions, chunks=chunks)
+    found = reference.baseline
+    spreads = {name: replace(spread, chunk_rows=spread.chunk_rows * every) for name, spread in found.spreads.items()}
+    origin = {**reference.origin, "every": every} if every > 1 else reference.origin
+    thinned = replace(reference, baseline=Baseline(found.bins, found.profile, spreads), origin=origin)
+    return ARTIFACT, thinned.to_bytes()
 
 
 def _table(values: Any) -> pa.Table:

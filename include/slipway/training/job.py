@@ -14,6 +14,8 @@ from slipway.training.watermark import S3Object
 
 #: Tag of a model version: the newest time of the rows that it was trained or judged on, ISO 8601.
 DATA_UNTIL_TAG = "slipway.data_until"
+#: Makes what the monitor compares the new model's traffic with; the trainer calls it by name.
+BASELINE_FUNCTION = "slipway.drift.training:baseline_file"
 
 
 def make_job(
@@ -83,6 +85,7 @@ def make_job(
         "s3_endpoint_url": s3_endpoint_url,
         "region": region,
         "suite": suite,
+        "baseline": {"function": BASELINE_FUNCTION, "options": {"window_hours": spec.monitor.window_hours}},
         "dry_run": dry_run,
     }
 

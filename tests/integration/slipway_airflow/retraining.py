@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 from airflow.sdk.api.datamodels._generated import DagRunType
 
+from slipway.drift.reference import ARTIFACT, Reference, read_reference
 from slipway.ledger import Ledger
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
@@ -93,6 +95,13 @@ class Retraining:
 
         version = mlflow.register_model(_logged_champion(mlflow.get_tracking_uri()), self.spec.model)
         self.mlflow.set_registered_model_alias(self.spec.model, "champion", version.version)
+
+    def baseline(self, model_uri: str) -> Reference:
+        """What was logged beside a model for the monitor."""
+        import mlflow
+
+        place = self.mlflow.get_logged_model(model_uri.removeprefix("models:/")).artifact_location
+        return read_reference(Path(mlflow.artifacts.download_artifacts(f"{place}/{ARTIFACT}")).read_bytes())
 
     def task(self, kind: str, **arguments: Any) -> Any:
         """A task of ``<service>.retrain``, made anew as each try makes it."""

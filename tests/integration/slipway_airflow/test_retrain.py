@@ -63,6 +63,9 @@ def test_new_rows_become_a_candidate_with_its_lineage(with_champion, aws):
     (run,) = with_champion.finished_runs
     assert run.data.params["data_digest"] == tags["slipway.data_digest"]
     assert run.data.metrics["areaUnderROC"] == refit["metrics"]["candidate"]["areaUnderROC"]
+    baseline = with_champion.baseline(refit["model_uri"])
+    assert baseline.origin == {"rows": 400, "chunks": 2, "source": "training"}
+    assert [column.name for column in baseline.schema.columns] == ["colour", "size", "prediction"]
     name = with_champion.spec.name
     assert list(with_champion.watermark.taken) == [f"{name}/january.parquet"]
     assert list(with_champion.watermark.quarantined) == [f"{name}/dirty.parquet"]

@@ -64,6 +64,19 @@ class Champion:
 
 
 @dataclass(frozen=True)
+class BaselineMaker:
+    """Who makes the baseline that is logged with the model.
+
+    Args:
+        function: ``module:name``, see :func:`slipway_trainer.baseline.log_baseline`.
+        options: Further arguments by name.
+    """
+
+    function: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Job:
     """One training.
 
@@ -92,6 +105,7 @@ class Job:
         s3_endpoint_url: For anything but AWS itself.
         region: AWS region.
         suite: Great Expectations suite as JSON, for ``validate``.
+        baseline: None logs the model without a baseline.
         dry_run: Do everything and log nothing.
         seed: Of the bootstrap.
     """
@@ -120,6 +134,7 @@ class Job:
     s3_endpoint_url: str | None = None
     region: str = "us-east-1"
     suite: dict[str, Any] | None = None
+    baseline: BaselineMaker | None = None
     dry_run: bool = False
     seed: int = 0
 
@@ -154,6 +169,7 @@ def job_from(found: dict[str, Any]) -> Job:
                 "objects": tuple(DataObject(**each) for each in found["objects"]),
                 "champion": Champion(**found["champion"]) if found.get("champion") else None,
                 "window": window,
+                "baseline": BaselineMaker(**found["baseline"]) if found.get("baseline") else None,
                 "improvements": tuple((metric, float(pct)) for metric, pct in found.get("improvements") or ()),
                 "slices": tuple(found.get("slices") or ()),
             }

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from slipway_trainer.baseline import TrainedRows, thinning
 from slipway_trainer.champion import SavedModel
 from slipway_trainer.labels import check_classes, classified
 from slipway_trainer.metric import Predictions
@@ -96,6 +97,19 @@ class PythonRetrainer(Retrainer[pd.DataFrame]):
         """See :class:`Retrainer`."""
         count = min(_EXAMPLE_ROWS, len(split.train))
         return split.train[list(features)].sample(count, random_state=self.job.seed).reset_index(drop=True)
+
+    def trained_rows(
+        self, fitted: Any, info: Any, split: Split[pd.DataFrame], features: Sequence[str]
+    ) -> TrainedRows | None:
+        """See :class:`Retrainer`; asks the model as it was logged, because that is what production asks."""
+        import mlflow
+
+        time = self.require_time_column()
+        every = thinning(split.train_rows)
+        order = np.argsort(times_of(split.train[time], time), kind="stable")[::every]
+        asked = split.train[list(features)].iloc[order].reset_index(drop=True)
+        answers = mlflow.pyfunc.load_model(info.model_uri).predict(asked)
+        return TrainedRows(pa.Table.from_pandas(asked, preserve_index=False), answers, every)
 
     def slice_values(self, split: Split[pd.DataFrame], column: str) -> Any:
         """See :class:`Retrainer`."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from slipway_trainer.baseline import TrainedRows
 from slipway_trainer.champion import SavedModel
 from slipway_trainer.job import Job
 from slipway_trainer.metric import Predictions
@@ -140,6 +141,17 @@ class Retrainer(ABC, Generic[Rows]):
             split: The rows.
             features: Columns that the model is asked with.
         """
+
+    def trained_rows(self, fitted: Any, info: Any, split: Split[Rows], features: Sequence[str]) -> TrainedRows | None:
+        """The rows that were trained on with the model's answers, for its baseline; None, the default, makes none.
+
+        Args:
+            fitted: The fitted model.
+            info: What :meth:`log` returned.
+            split: The rows.
+            features: Columns that the model is asked with.
+        """
+        return None
 
     def slice_values(self, split: Split[Rows], column: str) -> Any:
         """The held-out rows' values of a column, in the order of :meth:`predict`; for metrics by slice."""

@@ -110,6 +110,16 @@ def _dataset(job: Job) -> Any:
     return MetaDataset(resolve_dataset_source(folder), name=f"{job.service} training", digest=data_digest(job)[:16])
 
 
+def is_outage(error: Exception) -> bool:
+    """Whether an error says that MLflow, or the network on the way, does not answer."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    if isinstance(error, MlflowException):
+        return error.get_http_status_code() >= 500 or "API request to" in str(error)
+    return isinstance(error, RequestException)
+
+
 @contextlib.contextmanager
 def _translated(what: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
@@ -117,9 +127,7 @@ def _translated(what: str) -> Iterator[None]:
 
     try:
         yield
-    except RequestException as error:
-        raise UnavailableError(f"MLflow does not answer; cannot {what}: {error}") from error
-    except MlflowException as error:
-        if error.get_http_status_code() >= 500 or "API request to" in str(error):
+    except (RequestException, MlflowException) as error:
+        if is_outage(error):
             raise UnavailableError(f"MLflow does not answer; cannot {what}: {error}") from error
         raise TrainingError(f"MLflow refuses; cannot {what}: {error}") from error

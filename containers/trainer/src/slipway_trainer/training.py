@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from slipway_trainer.baseline import log_baseline
 from slipway_trainer.bootstrap import intervals, paired_interval
 from slipway_trainer.champion import SavedModel, fetch
 from slipway_trainer.job import Job
@@ -169,8 +171,10 @@ def _log(
         mlflow.log_text(report_html(job, result), "slipway/report.html")
         info = retrainer.log(fitted, estimator.unfitted, saved, retrainer.example(split, names))
         retrainer.beside(info, estimator.unfitted, split, names)
+        answered = functools.partial(retrainer.trained_rows, fitted, info, split, names)
         done = {
             **result,
+            "baseline": log_baseline(job, answered, split.bounds, info.model_id),
             "run_id": run.info.run_id,
             "model_uri": info.model_uri,
             "seconds": round(elapsed_seconds(), 1),

@@ -11,7 +11,7 @@ from slipway.drift.learning import learn_reference, schema_of_table
 from slipway.drift.profiling import profile_batch
 from slipway.drift.reference import read_reference
 from slipway.drift.schema import Column
-from slipway.drift.training import make_reference
+from slipway.drift.training import baseline_file, make_reference
 from slipway.errors import InvalidInputError
 
 WEEKLY = DriftPolicy(runs_per_year=52)
@@ -43,6 +43,27 @@ def test_a_reference_of_a_frame_survives_storage():
     assert again.bins.digest == reference.bins.digest
     assert again.schema == reference.schema
     assert again.baseline.spreads == reference.baseline.spreads
+
+
+def test_a_trainers_baseline_has_parts_of_about_the_windows_length_and_knows_what_was_thinned_out():
+    rows = frame(20_000)
+    rows["x"] += np.repeat(np.random.default_rng(1).normal(scale=0.5, size=20), 1000)  # days differ
+    days = {"seconds": 20 * 86_400.0, "window_hours": 24.0}
+    path, whole = baseline_file(rows, rows.x, every=1, **days)
+    assert path == "slipway/baseline.json"
+    assert read_reference(whole).origin == {"rows": 20_000, "chunks": 20, "source": "training"}
+    found = read_reference(whole).baseline.spreads["x"]
+    assert found.variance > 0
+    thin = read_reference(baseline_file(rows[::4], rows.x[::4], every=4, **days)[1])
+    assert thin.origin["every"] == 4
+    assert thin.baseline.spreads["x"].chunk_rows == found.chunk_rows
+    assert thin.baseline.spreads["x"].for_rows(250) == pytest.approx(found.for_rows(250), rel=0.3)
+
+
+@pytest.mark.parametrize(("seconds", "chunks"), [(3600.0, 8), (15 * 3600.0, 15), (1e9, 20)])
+def test_the_number_of_parts_keeps_within_bounds(seconds, chunks):
+    content = baseline_file(frame(4000), None, every=1, seconds=seconds, window_hours=1.0)[1]
+    assert read_reference(content).origin["chunks"] == chunks  # at most one for each 200 rows
 
 
 def test_a_series_a_matrix_and_a_table_are_taken():

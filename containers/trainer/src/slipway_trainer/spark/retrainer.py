@@ -13,6 +13,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as fn
 
+from slipway_trainer.baseline import TrainedRows, thinning
 from slipway_trainer.champion import SIDECAR, SavedModel
 from slipway_trainer.labels import check_classes, classified
 from slipway_trainer.metric import Predictions
@@ -206,6 +207,16 @@ class SparkRetrainer(Retrainer[DataFrame]):
         document = golden_document(mlflow.pyfunc.load_model(info.model_uri), rows, features)
         (folder / GOLDEN_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
         mlflow.MlflowClient().log_model_artifacts(info.model_id, str(folder))
+
+    def trained_rows(
+        self, fitted: Any, info: Any, split: Split[DataFrame], features: Sequence[str]
+    ) -> TrainedRows | None:
+        """See :class:`Retrainer`; thinned by the hash of the row's number, so that Spark sends what is needed only."""
+        every, answer = thinning(split.train_rows), _predictor(fitted).getPredictionCol()
+        chosen = split.train.where(fn.pmod(fn.xxhash64(_ROW), fn.lit(every)) == 0)
+        found = fitted.transform(chosen).select(_TIME, _ROW, *features, answer).toArrow()
+        found = found.sort_by([(_TIME, "ascending"), (_ROW, "ascending")])
+        return TrainedRows(found.select(list(features)), found.column(answer).to_numpy(), every)
 
     def _signature(self, fitted: Any, example: pd.DataFrame) -> Any:
         from mlflow.models import infer_signature
