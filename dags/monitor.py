@@ -9,7 +9,7 @@ Watches what production receives and answers, and says when it is not what the m
 | `profile` | one task for each hour with new captures: counts them into small profiles, each capture object once |
 | `judge` | merges the profiles of the window and compares them with the baseline: every feature, every prediction |
 | `quality` | joins answers with the outcomes that have arrived since (only with `monitor.labels`) |
-| `publish` | history (Parquet), report (HTML), CloudWatch, MLflow; a message when the state *changed* |
+| `publish` | history, report, CloudWatch, MLflow; a message when the state *changed* or `quality` failed |
 | `react` | wakes `retrain` when `monitor.on_drift` says so, within cool-down and budget; else skipped |
 
 **States**: `STABLE`, `DRIFTED`, `INCONCLUSIVE` (too few rows; the report says how many are needed), `NO_TRAFFIC`,
@@ -70,16 +70,17 @@ def monitor(spec: ServiceSpec, platform: Platform) -> DAG:
             task_id="profile", window=window, max_active_tis_per_dagrun=PROFILES_AT_ONCE, **prod
         ).expand(group=collect.output)
         judge = DriftJudgeOperator(task_id="judge", window=window, trigger_rule="none_failed", **prod)
-        run_key = judge.output["run_key"]
         publish = DriftPublishOperator(
             task_id="publish",
             window=window,
-            run_key=run_key,
+            judged=judge.output,
             mlflow_conn_id=platform.mlflow_conn_id,
-            trigger_rule="none_failed_min_one_success",
+            trigger_rule="all_done",  # a failed `quality` is told, not waited for; without a verdict it fails itself
             **prod,
         )
-        react = DriftReactOperator(task_id="react", run_key=run_key, outlets=[drifted(spec.name)], **prod)
+        react = DriftReactOperator(
+            task_id="react", run_key=judge.output["run_key"], outlets=[drifted(spec.name)], **prod
+        )
         EndpointProbeOperator(task_id="probe", **prod)
         chain(collect, profile, judge, publish, react)
         if spec.monitor.labels:

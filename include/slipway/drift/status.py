@@ -43,7 +43,7 @@ class MonitorState(BaseModel):
     release_id: str | None = None
     looked_until: AwareDatetime | None = Field(None, description="end of the last window; the watermark")
     last_traffic: AwareDatetime | None = None
-    quality: str | None = Field(None, description="the last verdict on the answers, GOOD or DEGRADED")
+    quality: str | None = Field(None, description="the last verdict on the answers: GOOD, DEGRADED or FAILED")
     retrains: tuple[AwareDatetime, ...] = Field((), description="retrainings that drift has set off")
 
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk.exceptions import AirflowSkipException
 
 from slipway.aws_errors import aws_call
 from slipway.drift.history import change_text, changes_of
@@ -26,9 +27,10 @@ from slipway.drift.publication.cloudwatch import (
 )
 from slipway.drift.publication.history import history_file
 from slipway.drift.publication.page import make_page
-from slipway.drift.quality.report import QualityReport, QualityVerdict
+from slipway.drift.quality.report import TOLD, QualityReport, QualityVerdict
 from slipway.drift.run_report import RunReport, stamp
 from slipway.drift.status import Change, MonitorState, Status, advance
+from slipway.errors import PermanentError
 from slipway_airflow.operators.drift import DriftOperator, Window
 from slipway_airflow.task_run import TaskRun
 
@@ -46,7 +48,7 @@ class DriftPublishOperator(DriftOperator):
     """Publish a run: history, report, CloudWatch, a message when the state changed, MLflow.
 
     :param window: What ``collect`` found. (templated)
-    :param run_key: Key of what ``judge`` found. (templated)
+    :param judged: What ``judge`` returned; None when it did not get so far. (templated)
     :param mlflow_conn_id: The Airflow connection of MLflow. (templated, default: mlflow_default)
     :param spec: The service.
     :param platform: The installation.
@@ -58,19 +60,30 @@ class DriftPublishOperator(DriftOperator):
     :return: ``changed`` (whether the state did), ``report_uri``.
     """
 
-    template_fields = aws_template_fields("bucket_conn_id", "window", "run_key", "mlflow_conn_id")
+    template_fields = aws_template_fields("bucket_conn_id", "window", "judged", "mlflow_conn_id")
 
-    def __init__(self, *, window: Window, run_key: str, mlflow_conn_id: str = "mlflow_default", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        window: Window,
+        judged: dict[str, Any] | None,
+        mlflow_conn_id: str = "mlflow_default",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.window = window
-        self.run_key = run_key
+        self.judged = judged
         self.mlflow_conn_id = mlflow_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Publish; every step may be done again."""
-        report = self.store.run(self.run_key)
+        """Publish; every step may be done again. A failure of ``quality`` is told, and is no reason to be silent."""
+        if self.window["phase"] == "nothing":
+            raise AirflowSkipException(f"Endpoint {self.endpoint} has no champion: there is nothing to tell.")
+        if not self.judged:
+            raise PermanentError(f"{self.spec.name}.monitor judged nothing in this run: see its failed tasks.")
+        report = self.store.run(self.judged["run_key"])
         self.store.keep(f"history/{stamp(report.until)}.parquet", history_file(report))
-        quality = self.store.quality(report.until) if self.spec.monitor.labels else None
+        quality = self._quality(report)
         page = self._page(report, quality)
         self._metrics(report, quality)
         self._tell_quality(context, quality, page)
@@ -78,8 +91,14 @@ class DriftPublishOperator(DriftOperator):
         if change.changed:
             self._tell(TaskRun.of(context), report, change, page)
         self.store.change_state(lambda state: _with_quality(self._change(state, report).state, quality))
-        self._mlflow(report)
+        self._mlflow(report, quality)
         return {"changed": change.changed, "report_uri": page}
+
+    def _quality(self, report: RunReport) -> QualityReport | None:
+        """What ``quality`` left; where it had something to measure and left nothing, it failed."""
+        if not self.spec.monitor.labels or self.window["phase"] != "judge":
+            return None
+        return self.store.quality(report.until) or QualityReport.failed(report.until)
 
     def _page(self, report: RunReport, quality: QualityReport | None) -> str:
         if report.status is Status.LEARNING:
@@ -139,16 +158,17 @@ class DriftPublishOperator(DriftOperator):
 
     def _tell_quality(self, context: Context, quality: QualityReport | None, page: str) -> None:
         """A message when the answers became worse than the spec allows, and when they are good again."""
-        known = {QualityVerdict.GOOD, QualityVerdict.DEGRADED}
         before = self.store.state().quality
-        if quality is None or quality.verdict not in known or quality.verdict == (before or QualityVerdict.GOOD):
+        if quality is None or quality.verdict not in TOLD or quality.verdict == (before or QualityVerdict.GOOD):
             return
         detail = {"before": before or "nothing known", "headline": quality.headline(), "report": page}
         self.bucket.note(self.spec.name, TaskRun.of(context), "quality_status", quality.verdict.value, **detail)
         worst = [f"{each.feature} {each.value}: {', '.join(each.broken)}" for each in quality.slices[1:] if each.broken]
         slices = ["", "Slices that break a bound:", *worst] if worst else []
         bounds = [f"{each.text}: {'kept' if each.kept else 'not kept'}" for each in quality.bounds]
-        subject = f"{self.spec.name} quality is {quality.verdict.value.lower()}"
+        failed = quality.verdict is QualityVerdict.FAILED
+        became = "could not be measured" if failed else f"is {quality.verdict.value.lower()}"
+        subject = f"{self.spec.name} quality {became}"
         self._message(subject, [quality.headline(), *bounds, *slices, "", f"Report: {page or 'none'}"])
 
     def _message(self, headline: str, lines: list[str]) -> None:
@@ -161,16 +181,21 @@ class DriftPublishOperator(DriftOperator):
         with aws_call(f"publish to {topic}"):
             self.hook.client("sns").publish(TopicArn=topic, Subject=subject, Message=text)
 
-    def _mlflow(self, report: RunReport) -> None:
-        if not self.window["run_id"] or not report.findings:
+    def _mlflow(self, report: RunReport, quality: QualityReport | None) -> None:
+        measured = quality is not None and quality.whole.metrics
+        if not self.window["run_id"] or not (report.findings or measured):
             return
-        from slipway.drift.publication.mlflow_metrics import log_metrics
+        from slipway.drift.publication.mlflow_metrics import log_metrics, metric_values, quality_values
         from slipway_airflow.hooks.mlflow_registry import MlflowRegistryHook
 
-        log_metrics(MlflowRegistryHook(self.mlflow_conn_id).client, self.window["run_id"], report)
+        client, run_id = MlflowRegistryHook(self.mlflow_conn_id).client, self.window["run_id"]
+        if report.findings:
+            log_metrics(client, run_id, metric_values(report), report.until)
+        if quality is not None and measured:
+            log_metrics(client, run_id, quality_values(quality), quality.until)
 
 
 def _with_quality(state: MonitorState, quality: QualityReport | None) -> MonitorState:
-    if quality is None or quality.verdict not in {QualityVerdict.GOOD, QualityVerdict.DEGRADED}:
+    if quality is None or quality.verdict not in TOLD:
         return state
     return state.model_copy(update={"quality": quality.verdict.value})

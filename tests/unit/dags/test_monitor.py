@@ -27,6 +27,11 @@ def test_no_new_captures_do_not_keep_the_window_from_being_judged(dag: DAG) -> N
     assert dag.get_task("judge").trigger_rule == "none_failed"
 
 
+def test_a_failed_quality_does_not_keep_the_verdict_from_being_told(dag: DAG) -> None:
+    assert dag.get_task("publish").trigger_rule == "all_done"
+    assert dag.get_task("react").trigger_rule == "all_success"
+
+
 def test_one_profile_task_for_each_hour(dag: DAG) -> None:
     assert dag.get_task("profile").is_mapped
     assert dag.get_task("profile").max_active_tis_per_dagrun == 4

@@ -46,9 +46,14 @@ def drift_metrics(report: RunReport) -> list[Datum]:
 def quality_metrics(report: RunReport, quality: QualityReport) -> list[Datum]:
     """Return the metrics of the answers' quality: of all rows, and the share of calls whose outcome is known."""
     service = {"Service": report.service}
+    failed = quality.verdict is QualityVerdict.FAILED
+    unmeasured = _datum(report, "QualityUnmeasured", float(failed), service)
+    if failed:  # nothing is known: an alarm on the answers keeps what it knew
+        return [unmeasured]
     whole = quality.whole
     data = [_datum(report, f"Quality.{name}", metric.value, service) for name, metric in whole.metrics.items()]
     data.append(_datum(report, "QualityDegraded", float(quality.verdict is QualityVerdict.DEGRADED), service))
+    data.append(unmeasured)
     if whole.calls:
         data.append(_datum(report, "LabelCoverage", whole.rows / whole.calls, service))
     return data

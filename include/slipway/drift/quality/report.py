@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -26,6 +27,11 @@ class QualityVerdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
     NO_LABELS = "NO_LABELS"
     NO_DATA = "NO_DATA"
+    FAILED = "FAILED"
+
+
+#: Verdicts whose change is told.
+TOLD = (QualityVerdict.GOOD, QualityVerdict.DEGRADED, QualityVerdict.FAILED)
 
 
 class Metric(BaseModel):
@@ -79,8 +85,21 @@ class QualityReport(BaseModel):
         """All rows."""
         return self.slices[0]
 
+    @classmethod
+    def failed(cls, until: datetime) -> QualityReport:
+        """The report of a run in which quality could not be measured.
+
+        Args:
+            until: End of the run's window.
+        """
+        nothing = SliceQuality(feature=WHOLE[0], value=WHOLE[1], calls=0, rows=0, metrics={}, broken=())
+        verdict = QualityVerdict.FAILED
+        return cls(since=until, until=until, verdict=verdict, bounds=(), slices=(nothing,), refused={})
+
     def headline(self) -> str:
         """One sentence."""
+        if self.verdict is QualityVerdict.FAILED:
+            return "quality FAILED: it could not be measured; the log of the task quality says why"
         known = f"{self.whole.rows:,} of {self.whole.calls:,} outcomes known"
         values = ", ".join(
             f"{name} {each.value:.3f} ({each.low:.3f} to {each.high:.3f})" for name, each in self._shown()

@@ -122,7 +122,7 @@ class World:
         found["dag_run"].run_after = until
         return found, pushed
 
-    def run(self, until: datetime, **window: str) -> SimpleNamespace:
+    def run(self, until: datetime, *, quality_fails: bool = False, **window: str) -> SimpleNamespace:
         """All tasks of a run, as the DAG chains them."""
         context, pushed = self.context("collect", until)
         groups = self.operator(DriftCollectOperator, "collect", **window).execute(context)
@@ -130,11 +130,11 @@ class World:
         profiled = [
             self.operator(DriftProfileOperator, "profile", window=window_, group=group).execute({}) for group in groups
         ]
-        if self.spec.monitor.labels:
+        if self.spec.monitor.labels and not quality_fails:
             self.quality = self.operator(DriftQualityOperator, "quality", window=window_).execute({})
         judged = self.operator(DriftJudgeOperator, "judge", window=window_).execute({})
         context, _ = self.context("publish", until)
-        publish = self.operator(DriftPublishOperator, "publish", window=window_, run_key=judged["run_key"])
+        publish = self.operator(DriftPublishOperator, "publish", window=window_, judged=judged)
         published = publish.execute(context)
         return SimpleNamespace(groups=groups, profiled=profiled, published=published, window=window_, **judged)
 
@@ -347,6 +347,39 @@ def test_worse_answers_are_told_once_and_again_when_they_are_good(world: World) 
     world.outcomes(asked, NOON - timedelta(hours=10), name="b")  # corrections
     world.run(NOON + timedelta(hours=2))
     assert [each["Subject"] for each in world.told()] == ["flights quality is good"]
+
+
+def test_quality_that_fails_is_told_once_and_drift_is_published_all_the_same(world: World) -> None:
+    world.with_policy(on_drift="notify")
+    world.log_baseline(rows(10_000))
+    world.with_outcomes()
+    world.capture(rows(1000, seed=2), NOON - timedelta(hours=60))
+    world.capture(rows(3000, seed=1, shift=1.0), NOON - timedelta(hours=1))
+    found = world.run(NOON, quality_fails=True)
+    assert found.status == "DRIFTED"
+    subjects = sorted(each["Subject"] for each in world.told())
+    assert subjects[0].startswith("flights drifted in")
+    assert subjects[1] == "flights quality could not be measured"
+    page = gzip.decompress(world.read("drift/flights/reports/latest.html")).decode()
+    assert "could not be measured in this run" in page
+    assert "have an outcome" not in page
+    assert world.metric("Slipway/Drift", "QualityUnmeasured")
+    assert not world.metric("Slipway/Drift", "QualityDegraded")
+    world.run(NOON + timedelta(hours=1), quality_fails=True)
+    assert world.told() == []
+    world.outcomes(rows(1000, seed=2), NOON - timedelta(hours=50))
+    world.run(NOON + timedelta(hours=2))
+    assert world.quality["verdict"] == "GOOD"
+    assert [each["Subject"] for each in world.told()] == ["flights quality is good"]
+
+
+def test_nothing_judged_is_an_error_and_nothing_in_production_is_none(world: World) -> None:
+    window = {"phase": "judge", "since": SINCE.isoformat(), "until": NOON.isoformat()}
+    context, _ = world.context("publish", NOON)
+    with pytest.raises(PermanentError, match=r"flights\.monitor judged nothing"):
+        world.operator(DriftPublishOperator, "publish", window=window, judged=None).execute(context)
+    with pytest.raises(AirflowSkipException, match="nothing to tell"):
+        world.operator(DriftPublishOperator, "publish", window={"phase": "nothing"}, judged=None).execute(context)
 
 
 def test_no_outcome_and_outcomes_that_cannot_be_read_are_no_verdict(world: World) -> None:
