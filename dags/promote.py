@@ -10,6 +10,9 @@ Gives an approved release the production traffic, and takes it back when it is n
 | `step_1.shift` … | scales the challenger and gives it the step's share of the traffic |
 | `step_1.judge` … | compares both variants' errors, slow answers and refusals, until the step passes or fails |
 | `finish.shift`, `finish.judge` | all traffic, judged against the champion of before, which stays warm |
+| `step_1.hook_…`, `finish.after_hook_…` | asks one hook of `promote.hooks`; a no takes the release back |
+| `step_1.gate`, `finish.after_gate` | asks a person, see *Required Actions*; only where `promote.gates` says so |
+| `step_1.guard` … | judges the traffic of the step before, until the gate beside it is answered |
 | `finish.champion` | records the champion: in the state, as MLflow's alias `champion`, in the ledger |
 | `finish.retire` | after the warm time the old champion leaves; the new one scales |
 | `roll_back` | undoes whatever was begun and not finished, also when a person marks the run failed |
@@ -35,6 +38,7 @@ from airflow.sdk import DAG, TaskGroup, TriggerRule, chain
 
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
+from slipway.spec.hooks import AFTER
 from slipway_airflow.operators.canary import FINAL
 from slipway_airflow.operators.canary_judge import CanaryJudgeOperator
 from slipway_airflow.operators.canary_prepare import CanaryPrepareOperator
@@ -44,6 +48,7 @@ from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
 from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
 from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
+from slipway_dags.asking import asking
 from slipway_dags.assets import approved
 from slipway_dags.params import Override, PromoteOverrides, checked_by, overrides_param, reason_param
 from slipway_dags.services import common_arguments, page, service_dags
@@ -89,7 +94,7 @@ def promote(spec: ServiceSpec, platform: Platform) -> DAG:
         verify = EndpointVerifyOperator(
             task_id="verify", stage="prod", release_id=release_id, variant=prepare.output["variant"], **prod
         )
-        steps = [_step(number, spec, prod) for number in range(1, _planned_steps(spec) + 1)]
+        steps = [_step(number, spec, platform, prod) for number in range(1, _planned_steps(spec) + 1)]
         with TaskGroup("finish") as finish:
             shift, judge = _shift_and_judge(FINAL, spec, prod)
             champion = PromotionFinishOperator(
@@ -100,7 +105,8 @@ def promote(spec: ServiceSpec, platform: Platform) -> DAG:
                 **prod,
             )
             retire = PromotionRetireOperator(task_id="retire", release_id=release_id, **waiting, **size, **prod)
-            chain(shift, judge, champion, retire)
+            chain(*asking(FINAL, spec, platform, prod), shift, judge)
+            chain(judge, *asking(AFTER, spec, platform, prod), champion, retire)
         roll_back = PromotionRollBackOperator(task_id="roll_back", execution_timeout=ROLL_BACK_TIMEOUT, **size, **prod)
         chain(record, prepare, verify, *steps, finish, roll_back.as_teardown(setups=record))
     return dag
@@ -110,10 +116,10 @@ def _planned_steps(spec: ServiceSpec) -> int:
     return len(spec.promote.weights_pct) if spec.promote.strategy == "canary" else 0
 
 
-def _step(number: int, spec: ServiceSpec, prod: dict[str, Any]) -> TaskGroup:
+def _step(number: int, spec: ServiceSpec, platform: Platform, prod: dict[str, Any]) -> TaskGroup:
     """One weight of the plan. Steps are numbered; what a number means is in the plan that ``record`` froze."""
     with TaskGroup(f"step_{number}") as group:
-        chain(*_shift_and_judge(number, spec, prod))
+        chain(*asking(number, spec, platform, prod), *_shift_and_judge(number, spec, prod))
     return group
 
 

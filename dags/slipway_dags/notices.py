@@ -22,6 +22,17 @@ def when_waiting(spec: ServiceSpec, platform: Platform) -> list[ServiceTopicNoti
     )
 
 
+def when_asked(spec: ServiceSpec, platform: Platform) -> list[ServiceTopicNotifier]:
+    """Return what a gate of a promotion calls when it begins to wait; nothing without a topic."""
+    return _notice(
+        spec,
+        platform,
+        f"{spec.name}: a promotion waits for a person",
+        f"{{{{ ti.task_id }}}} of {spec.name}.promote asks whether the release may go on, for "
+        f"{spec.approval.timeout_hours:g} hours at most; then it is taken back.",
+    )
+
+
 def when_held(spec: ServiceSpec, platform: Platform) -> list[ServiceTopicNotifier]:
     """Return what a retraining calls when the gate has held its model; nothing without a topic."""
     reason = "{{ (ti.xcom_pull(task_ids='gate', key='verdict') or {}).get('reason') }}"

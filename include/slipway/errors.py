@@ -27,6 +27,8 @@
     │   ├── ApprovalTimedOutError      nobody answered
     │   ├── LeaseHeldError             another run may change this endpoint
     │   ├── NoWayBackError             there is no previous champion that could be gone back to
+    │   ├── HookRefusedError           a hook of the promotion said no
+    │   ├── HookFailedError            it could not be asked, or answered what nobody understands
     │   ├── AlarmMissingError          the alarm that watches a canary is gone
     │   ├── ResourceConflictError      something else already stands under this name
     │   ├── SupersededError            newer work took this one's place
@@ -38,6 +40,7 @@
     │   ├── AwsUnavailableError            any other AWS API
     │   ├── StateConflictError             state.json changed between read and write
     │   ├── ThrottledError                 AWS asks to slow down
+    │   ├── HookUnavailableError           a hook of the promotion does not answer
     │   └── AirflowUnavailableError        Airflow's API
     └── SandboxError                   the model's own code failed or broke its limits
 
@@ -160,6 +163,14 @@ class NoWayBackError(PermanentError):
     """There is no previous champion, or it is not kept any more."""
 
 
+class HookRefusedError(PermanentError):
+    """A hook of the promotion said no."""
+
+
+class HookFailedError(PermanentError):
+    """A hook could not be asked, or answered what nobody understands; that is never a yes."""
+
+
 class AlarmMissingError(PermanentError):
     """The alarm that watches a canary while Airflow is down does not exist any more."""
 
@@ -198,6 +209,10 @@ class StateConflictError(TransientError):
 
 class ThrottledError(TransientError):
     """AWS asks to slow down."""
+
+
+class HookUnavailableError(TransientError):
+    """A hook of the promotion does not answer."""
 
 
 class AirflowUnavailableError(TransientError):

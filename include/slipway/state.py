@@ -87,6 +87,16 @@ class Recorded(_Part):
     variants: dict[str, VariantShare]
 
 
+class GateAnswer(_Part):
+    """What a person said at a gate."""
+
+    place: str = Field(description="``step 2``: before that step; ``after``: after all steps")
+    allow: bool
+    by: str
+    at: AwareDatetime
+    reason: str = ""
+
+
 class Promotion(_Part):
     """A release on its way to all traffic: the challenger, how it gets there, and the way back."""
 
@@ -99,6 +109,12 @@ class Promotion(_Part):
     steps: tuple[StepProgress, ...] = Field((), description="steps of the plan that have begun")
     recorded: Recorded | None = Field(None, description="None before the first launch: there was no endpoint")
     alarm: str | None = Field(None, description="CloudWatch alarm that watches while no judge looks")
+    gates: tuple[GateAnswer, ...] = Field((), description="what people said on the way, in the order of time")
+    stopped_because: str | None = Field(None, description="who or what said no, when it was not the judge")
+
+    def gate_answer(self, place: str) -> GateAnswer | None:
+        """What was said at a gate, or None."""
+        return next((answer for answer in self.gates if answer.place == place), None)
 
 
 class HistoryEntry(_Part):

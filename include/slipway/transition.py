@@ -9,6 +9,8 @@ state that it made, it returns that state, so a task that is run again writes no
     give_up        the challenger is gone, the champion stays
     go_back        the previous champion has the traffic again
     lapse          an approval that nobody made use of
+    answer_gate    a person said yes or no on the way
+    stop           somebody or something other than the judge said no
     raise_flag     hold, abort, frozen, approve_now, each with who and why
     lower_flag     takes it back
 """
@@ -25,6 +27,7 @@ from slipway.state import (
     EndpointState,
     Flag,
     Flags,
+    GateAnswer,
     HistoryEntry,
     Promotion,
     Serving,
@@ -156,6 +159,28 @@ def lapse(state: EndpointState, approval: Approval, *, at: datetime, by: str) ->
     if state.approved != approval:
         return state
     return _with(state, [_entry("superseded", approval, at, by, "not promoted in time")], approved=None)
+
+
+def answer_gate(state: EndpointState, run_id: str, answer: GateAnswer) -> EndpointState:
+    """Keep what a person said at a gate of a run's promotion; the first answer counts."""
+    promotion = _of_run(state, run_id)
+    if promotion is None or promotion.gate_answer(answer.place):
+        return state
+    changed = promotion.model_copy(update={"gates": (*promotion.gates, answer)})
+    return state.model_copy(update={"promotion": changed})
+
+
+def stop(state: EndpointState, run_id: str, reason: str) -> EndpointState:
+    """Keep why a run's promotion is taken back; the first reason counts."""
+    promotion = _of_run(state, run_id)
+    if promotion is None or promotion.stopped_because:
+        return state
+    return state.model_copy(update={"promotion": promotion.model_copy(update={"stopped_because": reason})})
+
+
+def _of_run(state: EndpointState, run_id: str) -> Promotion | None:
+    promotion = state.promotion
+    return promotion if promotion and promotion.run_id == run_id else None
 
 
 def raise_flag(state: EndpointState, name: FlagName, flag: Flag) -> EndpointState:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from slipway.canary.alarm import require_alarm
 from slipway.canary.evaluation import FULL_WEIGHT_PCT, StepRules
+from slipway.canary.gate_watch import GateWatch, GuardedStep
 from slipway.canary.judge import JudgePolicy
 from slipway.canary.metric_source import CloudWatchMetricSource, MetricSource, ReferenceMetricSource
 from slipway.canary.watch import StepWatch, WatchedStep
@@ -21,7 +22,7 @@ from slipway_airflow.hooks.artifact_bucket import ArtifactBucket
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 
 if TYPE_CHECKING:
-    from slipway.canary.step import OnInconclusive
+    from slipway.canary.step import OnInconclusive, StepDecision
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class WatchRequest:
     """Everything a watch needs, as plain values: it travels to the triggerer.
 
     :param step: The step, see :class:`slipway.canary.watch.WatchedStep`.
-    :param rules: The rules, see :class:`slipway.canary.evaluation.StepRules`.
+    :param rules: The rules, see :class:`slipway.canary.evaluation.StepRules`; empty when nothing is judged.
     :param bucket: Name of the artifact bucket.
     :param config_name: The endpoint config of the canary.
     :param weights: The weights in force.
@@ -39,6 +40,7 @@ class WatchRequest:
     :param reference: Start (ISO), period in seconds and number of the periods in which the champion last had traffic;
         for the bake at 100 %.
     :param alarm: The CloudWatch alarm that has to be there; None when the promotion has none.
+    :param gate: The place of the gate whose answer is waited for; None for a step.
     """
 
     step: dict[str, Any]
@@ -51,13 +53,21 @@ class WatchRequest:
     latency_slo_ms: float
     reference: dict[str, Any] | None = None
     alarm: str | None = None
+    gate: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the request as a dict of plain values."""
         return asdict(self)
 
 
-def open_watch(request: WatchRequest, hook: SlipwayAwsHook, bucket_hook: SlipwayAwsHook) -> StepWatch:
+class Watch(Protocol):
+    """Ticks until something is decided."""
+
+    def tick(self) -> StepDecision | None:
+        """Look; return the decision, or None while it goes on."""
+
+
+def open_watch(request: WatchRequest, hook: SlipwayAwsHook, bucket_hook: SlipwayAwsHook) -> Watch:
     """Make the watch of a request.
 
     :param request: What to watch.
@@ -66,15 +76,14 @@ def open_watch(request: WatchRequest, hook: SlipwayAwsHook, bucket_hook: Slipway
     """
     step = WatchedStep(**request.step)
     bucket = ArtifactBucket(bucket_hook, request.bucket)
-    return StepWatch(
-        step,
-        _rules(request.rules),
-        _source(request, hook, step.endpoint),
-        states=bucket.states,
-        ledger=bucket.ledger,
-        check_endpoint=_check(request, hook, step.endpoint),
-        now=lambda: datetime.now(UTC),
-    )
+    kept: dict[str, Any] = {"states": bucket.states, "ledger": bucket.ledger, "now": lambda: datetime.now(UTC)}
+    if request.gate and not request.rules:
+        return GateWatch(step, request.gate, None, **kept)
+    rules, source = _rules(request.rules), _source(request, hook, step.endpoint)
+    check = _check(request, hook, step.endpoint)
+    if request.gate:
+        return GateWatch(step, request.gate, GuardedStep(rules, source, check), **kept)
+    return StepWatch(step, rules, source, check_endpoint=check, **kept)
 
 
 def rules_to_dict(rules: StepRules) -> dict[str, Any]:

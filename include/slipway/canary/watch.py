@@ -93,7 +93,7 @@ class StepWatch:
             return _as_ended(progress)
         flags = step_flags(state.flags if state else Flags())
         now = self._now()
-        self._prolong(state.lease if state else None, now)
+        prolong_lease(self._states, self._step, state.lease if state else None, now)
         rules = self._rules
         window = closed_window(
             progress.began_at, now, period_seconds=rules.period_seconds, settle_seconds=rules.settle_seconds
@@ -104,11 +104,6 @@ class StepWatch:
         self._check_endpoint()
         self.last = evaluate(progress, rules, self._source, flags, now)
         return self._act(self.last, now)
-
-    def _prolong(self, lease: Lease | None, now: datetime) -> None:
-        step = self._step
-        if lease and lease.holder == step.holder and lease.expires_at - now < timedelta(seconds=step.lease_seconds / 2):
-            self._states.take_lease(step.endpoint, step.holder, purpose=lease.purpose, seconds=step.lease_seconds)
 
     def _act(self, evaluation: Evaluation, now: datetime) -> StepDecision | None:
         decision = self._answered(evaluation, now)
@@ -186,6 +181,12 @@ class StepWatch:
                 detail=look_detail(evaluation, decision),
             ),
         )
+
+
+def prolong_lease(states: StateStore, step: WatchedStep, lease: Lease | None, now: datetime) -> None:
+    """Prolong the endpoint's lease when half of its time is over and it is still the watch's own."""
+    if lease and lease.holder == step.holder and lease.expires_at - now < timedelta(seconds=step.lease_seconds / 2):
+        states.take_lease(step.endpoint, step.holder, purpose=lease.purpose, seconds=step.lease_seconds)
 
 
 def step_flags(flags: Flags) -> StepFlags:

@@ -68,6 +68,7 @@ A project folder of Slipway. Point Airflow and the command line at it with `SLIP
 | `services/` | one file per service: `slipway services new NAME --model … --owner …` |
 | `expectations/` | Great Expectations suites for retraining, one per service |
 | `retrainers/` | your own `Retrainer` classes, when the standard retraining does not fit |
+| `hooks/` | your own functions that a promotion asks, see `promote.hooks` |
 | `service.schema.json` | the JSON Schema by which editors complete service files; `slipway services schema` prints it |
 
 Check everything with `slipway services validate`. On AWS, before the first deployment: the IAM role of `platform.yaml`,
@@ -90,6 +91,7 @@ def init_project(folder: Path) -> None:
         "services/.gitkeep": "",
         "expectations/.gitkeep": "",
         "retrainers/.gitkeep": "",
+        "hooks/.gitkeep": "",
     }
     for name, text in texts.items():
         _write_new(folder / name, text, keep_existing=True)

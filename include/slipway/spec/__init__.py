@@ -1,6 +1,7 @@
 """The declaration of services: models, loader, catalog. Imports nothing heavy, since every DAG parse reads it."""
 
 from slipway.spec.catalog import InvalidService, ServiceCatalog, load_services
+from slipway.spec.hooks import HookSpec
 from slipway.spec.loader import load_spec
 from slipway.spec.monitor import MonitorSpec
 from slipway.spec.project import project_dir
@@ -14,6 +15,7 @@ __all__ = [
     "ApprovalSpec",
     "DataSpec",
     "GoldenRowsSpec",
+    "HookSpec",
     "InstancesSpec",
     "InvalidService",
     "JdbcSpec",

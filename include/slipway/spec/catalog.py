@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway.errors import InvalidSpecError, UnknownServiceError
+from slipway.hooks.function import problem_of
 from slipway.spec.loader import load_model
 from slipway.spec.located import Located
-from slipway.spec.problems import Problem, report
+from slipway.spec.problems import Problem, dotted, report
 from slipway.spec.service import ServiceSpec
 
 
@@ -81,7 +82,7 @@ def load_services(project: Path) -> ServiceCatalog:
             candidates.append(_Candidate(path, *load_model(path, ServiceSpec, InvalidSpecError)))
         except InvalidSpecError as error:
             wrong[path] = str(error)
-    for candidate, problems in _check_together(candidates):
+    for candidate, problems in _check_together(candidates, project):
         wrong[candidate.path] = report(candidate.path, problems)
     specs = {each.spec.name: each.spec for each in candidates if each.path not in wrong}
     return ServiceCatalog(dict(sorted(specs.items())), tuple(_invalid_services(wrong)))
@@ -97,13 +98,14 @@ def _invalid_services(wrong: dict[Path, str]) -> Iterator[InvalidService]:
         yield InvalidService(name, path, message)
 
 
-def _check_together(candidates: list[_Candidate]) -> list[tuple[_Candidate, list[Problem]]]:
+def _check_together(candidates: list[_Candidate], project: Path) -> list[tuple[_Candidate, list[Problem]]]:
     problems: dict[Path, list[Problem]] = defaultdict(list)
     for candidate in candidates:
         name = candidate.spec.name
         if name != candidate.path.stem:
             message = f"found {name!r}; expected {candidate.path.stem!r}, the name of the file"
             problems[candidate.path].append(Problem(candidate.document.line_of(["name"]), "name", message))
+        problems[candidate.path] += _check_hooks(candidate, project)
     for what, value_of in (("name", _name), ("model", _model)):
         for same in _groups(candidates, value_of):
             for candidate in same:
@@ -111,6 +113,13 @@ def _check_together(candidates: list[_Candidate]) -> list[tuple[_Candidate, list
                 message = f"found {value_of(candidate)!r}, which {others} has as well; expected one service for each"
                 problems[candidate.path].append(Problem(candidate.document.line_of([what]), what, message))
     return [(candidate, problems[candidate.path]) for candidate in candidates if problems[candidate.path]]
+
+
+def _check_hooks(candidate: _Candidate, project: Path) -> Iterator[Problem]:
+    for number, hook in enumerate(candidate.spec.promote.hooks):
+        if hook.function and (problem := problem_of(project, hook.function)):
+            place: list[str | int] = ["promote", "hooks", number, "function"]
+            yield Problem(candidate.document.line_of(place), dotted(place), f"found {hook.function!r}; {problem}")
 
 
 def _name(candidate: _Candidate) -> str:

@@ -168,16 +168,18 @@ def _description(model: type[BaseModel], path: tuple[str | int, ...]) -> str:
 def _section_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel] | None:
     section: type[BaseModel] | None = model
     for step in path:
-        info = section.model_fields.get(str(step)) if section else None
+        if isinstance(step, int):  # an entry of a list of sections
+            continue
+        info = section.model_fields.get(step) if section else None
         section = section_of(info.annotation) if info else None
     return section
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the section class in a field's annotation, looking through ``| None`` and ``Annotated``."""
+    """Return the section class in a field's annotation, looking through ``| None``, ``Annotated`` and lists."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (Union, types.UnionType, Annotated):
+    if get_origin(annotation) in (Union, types.UnionType, Annotated, tuple):
         for argument in get_args(annotation):
             found = section_of(argument)
             if found is not None:

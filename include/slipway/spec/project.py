@@ -1,4 +1,4 @@
-"""Where the project's own content is: services, platform settings, expectations, retrainers."""
+"""Where the project's own content is: services, platform settings, expectations, retrainers, hooks."""
 
 from __future__ import annotations
 

@@ -7,7 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from slipway.spec.hooks import AFTER, HookSpec, Place, PromotionPoint, meets
 from slipway.spec.section import Section, broken_rule
+from slipway.spec.values import unique
 
 _HIGH_RESOLUTION_PERIODS = (1, 5, 10, 20, 30)
 """The periods below a minute that CloudWatch keeps (GetMetricData, parameter Period)."""
@@ -80,6 +82,16 @@ class PromoteSpec(Section):
         30.0, gt=0, le=3650, description="Days within which `rollback` can go back to the champion of before."
     )
     metrics: MetricsSpec = Field(MetricsSpec(), description="Which metric points are counted.")
+    hooks: tuple[HookSpec, ...] = Field(
+        (), strict=False, max_length=10, description="Programs of yours that are asked on the way, in this order."
+    )
+    gates: Annotated[tuple[PromotionPoint, ...], AfterValidator(unique)] = Field(
+        (),
+        strict=False,
+        max_length=24,
+        description="Where an approver is asked: `before` the first step, `between` steps, `after` the last, or before "
+        "the step of a number.",
+    )
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -89,4 +101,29 @@ class PromoteSpec(Section):
             raise broken_rule(
                 f"at least one metric period, which is {self.metrics.period_seconds} seconds", "bake_minutes"
             )
+        self._check_hooks()
         return self
+
+    def _check_hooks(self) -> None:
+        names = [hook.name for hook in self.hooks]
+        for number, hook in enumerate(self.hooks):
+            if hook.name in names[:number]:
+                raise broken_rule("each hook's name once", "hooks", number, "name")
+            self._check_points(hook.at, "hooks", number, "at")
+        self._check_points(self.gates, "gates")
+
+    def _check_points(self, points: tuple[int | str, ...], *field: str | int) -> None:
+        last = len(self.weights_pct) + 1
+        for index, point in enumerate(points):
+            if self.strategy != "canary" and point != AFTER:
+                raise broken_rule(f"only {AFTER} with strategy {self.strategy}, which has no steps", *field, index)
+            if isinstance(point, int) and point > last:
+                raise broken_rule(f"a step from 1 to {last}, which is all traffic", *field, index)
+
+    def hooks_at(self, place: Place) -> tuple[HookSpec, ...]:
+        """Return the hooks that are asked at a place, in their order."""
+        return tuple(hook for hook in self.hooks if meets(hook.at, place))
+
+    def asks_at(self, place: Place) -> bool:
+        """Tell whether a person is asked at a place."""
+        return meets(self.gates, place)

@@ -74,7 +74,7 @@ def _table(place: str, model: type[BaseModel]) -> str:
 def _default_words(info: FieldInfo) -> str:
     if info.is_required():
         return "**required**"
-    if section_of(info.annotation) is not None:
+    if section_of(info.annotation) is not None and info.default != ():
         return "see below" if info.default is not None else "none"
     if info.default is None or info.default is PydanticUndefined:
         return "none"
@@ -83,7 +83,7 @@ def _default_words(info: FieldInfo) -> str:
 
 def _type_words(info: FieldInfo, schema: dict[str, Any]) -> str:
     if section_of(info.annotation) is not None:
-        return "section"
+        return "list of sections" if schema.get("type") == "array" else "section"
     one = next((kind for kind in schema.get("anyOf", []) if kind.get("type") != "null"), schema)
     if "enum" in one:
         return " or ".join(f"`{value}`" for value in one["enum"])

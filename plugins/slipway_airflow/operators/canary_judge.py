@@ -65,7 +65,15 @@ class CanaryJudgeOperator(CanaryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Watch: here, or in the triggerer."""
         run = TaskRun.of(context)
-        request = self._request(run, self.under_way(run))
+        canary = self.under_way(run)
+        return self.watch(run, self.request_for(run, canary, canary.number_of(self.step)))
+
+    def watch(self, run: TaskRun, request: WatchRequest) -> dict[str, Any]:
+        """Watch until it is decided.
+
+        :param run: The task's run.
+        :param request: What is watched.
+        """
         if self.deferrable:
             self.defer(
                 trigger=CanaryStepTrigger(
@@ -82,17 +90,22 @@ class CanaryJudgeOperator(CanaryOperator):
         watch = open_watch(request, self.hook, self._bucket_hook())
         while (decision := watch.tick()) is None:
             time.sleep(self.poll_seconds)
-        return self._conclude(run, str(decision.action), decision.reason)
+        return self.conclude(run, str(decision.action), decision.reason)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the trigger has fired."""
         if event["status"] != "success":
             kind = getattr(errors, event["error"], SlipwayError)
             raise kind(event["message"])
-        return self._conclude(TaskRun.of(context), event["action"], event["reason"])
+        return self.conclude(TaskRun.of(context), event["action"], event["reason"])
 
-    def _conclude(self, run: TaskRun, action: str, reason: str) -> dict[str, Any]:
-        """End the task as the step was decided: the end of both paths."""
+    def conclude(self, run: TaskRun, action: str, reason: str) -> dict[str, Any]:
+        """End the task as it was decided: the end of both paths.
+
+        :param run: The task's run.
+        :param action: The decision.
+        :param reason: Why.
+        """
         canary = self.under_way(run)
         step = find_step(canary.promotion.steps, canary.number_of(self.step))
         if action != Action.ADVANCE:
@@ -105,8 +118,13 @@ class CanaryJudgeOperator(CanaryOperator):
             "reason": reason,
         }
 
-    def _request(self, run: TaskRun, canary: CanaryUnderWay) -> WatchRequest:
-        number = canary.number_of(self.step)
+    def request_for(self, run: TaskRun, canary: CanaryUnderWay, number: int) -> WatchRequest:
+        """Return what is watched.
+
+        :param run: The task's run.
+        :param canary: The canary.
+        :param number: The step that has the traffic.
+        """
         promote = self.spec.promote
         found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
         if found is None:
@@ -121,17 +139,7 @@ class CanaryJudgeOperator(CanaryOperator):
         )
         reference = self._reference(canary) if is_bake(canary.weight_pct(number)) else None
         return WatchRequest(
-            step={
-                "service": self.spec.name,
-                "endpoint": self.endpoint,
-                "run_id": run.run_id,
-                "task_id": run.task_id,
-                "user": run.user,
-                "number": number,
-                "ask_hours": self.spec.approval.timeout_hours,
-                "holder": run.holder,
-                "lease_seconds": LEASE_SECONDS,
-            },
+            step=self.watched(run, number),
             rules=rules_to_dict(rules),
             bucket=self.bucket.name,
             config_name=found["EndpointConfigName"],
@@ -142,6 +150,24 @@ class CanaryJudgeOperator(CanaryOperator):
             reference=window_to_dict(reference) if reference else None,
             alarm=canary.promotion.alarm,
         )
+
+    def watched(self, run: TaskRun, number: int) -> dict[str, Any]:
+        """Return the step, as :class:`slipway.canary.watch.WatchedStep` takes it.
+
+        :param run: The task's run.
+        :param number: Its number.
+        """
+        return {
+            "service": self.spec.name,
+            "endpoint": self.endpoint,
+            "run_id": run.run_id,
+            "task_id": run.task_id,
+            "user": run.user,
+            "number": number,
+            "ask_hours": self.spec.approval.timeout_hours,
+            "holder": run.holder,
+            "lease_seconds": LEASE_SECONDS,
+        }
 
     def _reference(self, canary: CanaryUnderWay) -> MetricWindow:
         """Return the periods of the last step, in which the champion last had traffic."""

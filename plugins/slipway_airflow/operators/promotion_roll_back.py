@@ -55,7 +55,10 @@ class PromotionRollBackOperator(StageOperator):
             self.log.info("Nothing to roll back: this run has no promotion of %s under way.", self.endpoint)
             promotion = None
         else:
-            restored = self._roll_back(promotion, run, _failed_tasks(context, run))
+            reason = _failed_tasks(context, run)
+            if promotion.stopped_because:
+                reason = f"{reason}; {promotion.stopped_because}"
+            restored = self._roll_back(promotion, run, reason)
         self.bucket.states.release_lease(self.endpoint, run.holder)
         return {"rolled_back": promotion.release_id if promotion else None, "restored_config": restored}
 

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Param
-from airflow.sdk.definitions.param import ParamsDict
 
 from slipway.errors import ApprovalRejectedError, ApprovalTimedOutError, SupersededError
 from slipway.state import Approval
 from slipway.transition import approve
-from slipway_airflow.hooks.artifact_bucket import ArtifactBucket
-from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
+from slipway_airflow.operators.person_asked import PersonAskedOperator
 from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow.sdk import Context
 
-    from slipway.platform import Platform
     from slipway.release import Release
     from slipway.spec import ServiceSpec
     from slipway.state import EndpointState
@@ -32,7 +24,7 @@ if TYPE_CHECKING:
 POLICY = "policy (approval.required is false)"
 
 
-class ReleaseApprovalOperator(ApprovalOperator):
+class ReleaseApprovalOperator(PersonAskedOperator):
     """Ask the service's approvers whether a verified release may go to production.
 
     The task waits in the state *awaiting input*, without a worker. A yes is written into the state of
@@ -64,53 +56,12 @@ class ReleaseApprovalOperator(ApprovalOperator):
     :return: ``release_id``, ``by``, ``reason``, ``already`` (why nobody was asked, or None).
     """
 
-    template_fields = (*ApprovalOperator.template_fields, *aws_template_fields("release_id", "report"))
+    template_fields = (*PersonAskedOperator.template_fields, *aws_template_fields("release_id", "report"))
 
-    def __init__(
-        self,
-        *,
-        spec: ServiceSpec,
-        platform: Platform,
-        release_id: str,
-        report: str = "",
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        asked = {
-            "subject": f"Put a release of {spec.name} into production?",
-            "multiple_outputs": True,
-            "defaults": self.REJECT,
-            "assigned_users": [{"id": user, "name": user} for user in spec.approval.approver_ids],
-            "response_timeout": timedelta(hours=spec.approval.timeout_hours),
-        }
-        super().__init__(**{**asked, **kwargs, "params": _form(kwargs.get("params"))})
-        self.spec = spec
-        self.platform = platform
+    def __init__(self, *, spec: ServiceSpec, release_id: str, report: str = "", **kwargs: Any) -> None:
+        super().__init__(spec=spec, **{"subject": f"Put a release of {spec.name} into production?", **kwargs})
         self.release_id = release_id
         self.report = report
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
-
-    @cached_property
-    def bucket(self) -> ArtifactBucket:
-        """The artifact bucket."""
-        hook = SlipwayAwsHook(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            config=self.botocore_config,
-        )
-        return ArtifactBucket(hook, self.platform.artifact_bucket)
-
-    @property
-    def endpoint(self) -> str:
-        """The endpoint that the release is to go to."""
-        return self.spec.endpoint_name("prod")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, unless the answer is known."""
@@ -129,18 +80,9 @@ class ReleaseApprovalOperator(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Record the answer: the task ends green on a yes, red on a no or on no answer in time."""
-        if "error" in event and event.get("error_type") != "timeout":
-            self.process_trigger_event_error(event)
-        run = TaskRun.of(context)
-        if "error" in event or event.get("timedout"):
-            self._refuse_unanswered(run)
-        self.validate_chosen_options(event["chosen_options"])
-        user = event["responded_by_user"] or {}
-        run = replace(
-            run,
-            user=user.get("name") or user.get("id") or "unknown",
-            reason=str((event["params_input"] or {}).get("reason") or ""),
-        )
+        run = self.answered_by(context, event)
+        if run is None:
+            self._refuse_unanswered(TaskRun.of(context))
         if event["chosen_options"] != [self.APPROVE]:
             self._refuse(run)
         release = self.bucket.release(self.spec.name, self.release_id)
@@ -179,16 +121,6 @@ class ReleaseApprovalOperator(ApprovalOperator):
             f"Nobody answered within {hours:g} hours whether release {self.release_id} of {self.spec.name} may go to "
             "production, so it may not. Production is unchanged. Run the DAG again to ask once more."
         )
-
-
-def _form(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the form's fields: the reason, and what the task itself was given.
-
-    Airflow hands every task the DAG's Params, too; :class:`HITLOperator` keeps only those whose source is the task.
-    """
-    own = ParamsDict.filter_params_by_source(ParamsDict(dict(given or {})), source="task")
-    reason = Param("", type=["null", "string"], title="Reason", description="Why; kept in the ledger.", source="task")
-    return {"reason": reason, **{name: own.get_param(name) for name in own}}
 
 
 def _known_answer(state: EndpointState | None, release_id: str) -> str | None:

@@ -9,13 +9,11 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from slipway.errors import SlipwayError, TransientError
-from slipway_airflow.canary_watch import WatchRequest, open_watch
+from slipway_airflow.canary_watch import Watch, WatchRequest, open_watch
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from slipway.canary.watch import StepWatch
 
 
 class CanaryStepTrigger(BaseTrigger):
@@ -73,7 +71,7 @@ class CanaryStepTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Tick until the step is decided."""
-        watch: StepWatch | None = None
+        watch: Watch | None = None
         failures = 0
         while True:
             # Also before the first tick: a trigger that fires within about a second of the deferral can overtake
@@ -97,7 +95,7 @@ class CanaryStepTrigger(BaseTrigger):
                 yield _event({"status": "success", "action": str(decision.action), "reason": decision.reason})
                 return
 
-    def _open(self) -> StepWatch:
+    def _open(self) -> Watch:
         hook = self._hook(self.aws_conn_id)
         bucket_hook = self._hook(self.bucket_conn_id) if self.bucket_conn_id else hook
         return open_watch(WatchRequest(**self.request), hook, bucket_hook)

@@ -83,7 +83,7 @@ def test_init_makes_a_project_in_which_everything_is_valid(
     folder = tmp_path / "models"
     assert slipway("init", str(folder)).exit_code == 0
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    keeps = {f"{name}/.gitkeep" for name in ("services", "expectations", "retrainers")}
+    keeps = {f"{name}/.gitkeep" for name in ("services", "expectations", "retrainers", "hooks")}
     assert names == {"platform.yaml", "README.md", "service.schema.json", *keeps}
     monkeypatch.chdir(folder)
     created = slipway("services", "new", "churn", "--model", "churn model", "--owner", "CRM team")

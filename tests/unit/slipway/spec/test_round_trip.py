@@ -62,6 +62,15 @@ def _promote() -> Fields:
             "max_hold_hours": st.floats(0, 168),
             "on_inconclusive": st.sampled_from(["ask", "roll_back", "promote"]),
             "keep_warm_minutes": st.floats(0, 10_080),
+            "gates": st.lists(st.sampled_from([1, 2, "before", "between", "after"]), unique=True),
+            "hooks": st.lists(
+                _mapping(
+                    {"name": st.from_regex(r"\A[a-z]{1,9}\Z"), "url": st.just("https://checks.example.com/go?a=1")},
+                    {"at": st.lists(st.sampled_from([1, "between", "after"]), min_size=1, unique=True)},
+                ),
+                max_size=3,
+                unique_by=lambda hook: hook["name"],
+            ),
             "metrics": _mapping(
                 {}, {"period_seconds": st.sampled_from([1, 10, 30, 60]), "settle_seconds": st.integers(0, 3600)}
             ),

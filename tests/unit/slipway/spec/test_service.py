@@ -95,6 +95,20 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"promote": {"alpha": float("nan")}}, "promote.alpha", "finite"),
     ({"promote": {"metrics": {"period_seconds": 45}}}, "promote.metrics.period_seconds", "multiple of 60"),
     ({"promote": {"bake_minutes": 0.5}}, "promote", "one metric period"),
+    ({"promote": {"gates": ["soon"]}}, "promote.gates.0", "before, between, after"),
+    ({"promote": {"gates": [True]}}, "promote.gates.0", "number of a step"),
+    ({"promote": {"gates": ["after", "after"]}}, "promote.gates", "each value once"),
+    ({"promote": {"gates": [3], "weights_pct": [50]}}, "promote", "a step from 1 to 2, which is all traffic"),
+    ({"promote": {"gates": ["before"], "strategy": "all_at_once"}}, "promote", "only after with strategy"),
+    ({"promote": {"hooks": [{"name": "a", "url": "https://x/"}] * 2}}, "promote", "each hook's name once"),
+    ({"promote": {"hooks": [{"name": "a"}]}}, "promote.hooks.0", "exactly one of function, url and connection"),
+    ({"promote": {"hooks": [{"name": "a", "url": "https://x", "at": [9]}]}}, "promote", "a step from 1 to 4"),
+    ({"promote": {"hooks": [{"name": "a", "url": "https://x", "path": "/y"}]}}, "promote.hooks.0", "beside connection"),
+    ({"promote": {"hooks": [{"name": "a", "url": "ftp://x/"}]}}, "promote.hooks.0.url", "such as https"),
+    ({"promote": {"hooks": [{"name": "a", "url": "https:///x"}]}}, "promote.hooks.0.url", "with a host"),
+    ({"promote": {"hooks": [{"name": "a", "url": "https://u:p@x/"}]}}, "promote.hooks.0.url", "no name or password"),
+    ({"promote": {"hooks": [{"name": "A b", "url": "https://x/"}]}}, "promote.hooks.0.name", "lower-case"),
+    ({"promote": {"hooks": [{"name": "a", "function": "../x.py:f"}]}}, "promote.hooks.0.function", "file.py:function"),
     ({"retrain": {}}, "retrain.data", "Field required"),
     ({"retrain": {"data": {}}}, "retrain.data", "exactly one of s3, jdbc and table"),
     ({"retrain": {"data": {"s3": "s3://a-b/", "table": "t"}}}, "retrain.data", "found s3 and table"),
@@ -146,6 +160,26 @@ def test_what_is_refused(fields: dict[str, Any], place: str, words: str) -> None
         service(**fields)
     findings = {".".join(map(str, each["loc"])): each["msg"] for each in caught.value.errors()}
     assert words in findings[place]
+
+
+def test_hooks_and_gates_name_places() -> None:
+    promote = PromoteSpec.model_validate(
+        {
+            "weights_pct": [5, 50],
+            "gates": ["before", 3, "after"],
+            "hooks": [
+                {"name": "one", "url": "https://x/"},
+                {"name": "two", "connection": "c", "at": ["between", "after"]},
+            ],
+        }
+    )
+    assert [place for place in (1, 2, 3, "after") if promote.asks_at(place)] == [1, 3, "after"]  # type: ignore[arg-type]
+    assert [[hook.name for hook in promote.hooks_at(place)] for place in (1, 2, 3, "after")] == [  # type: ignore[arg-type]
+        ["one"],
+        ["two"],
+        ["two"],
+        ["two"],
+    ]
 
 
 @pytest.mark.parametrize("name", ["MAX_TOKENS", "TOKENIZERS_PARALLELISM", "OMP_NUM_THREADS", "KEYBOARD"])

@@ -1,0 +1,1 @@
+"""Hooks of a promotion: what they are told, how they are asked, what their answers mean."""
