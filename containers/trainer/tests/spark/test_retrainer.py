@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -51,3 +52,54 @@ def test_the_refit_is_judged_beside_the_champion(job, spark_champion, tmp_path):
     assert result["improvements"][0]["low"] < result["improvements"][0]["high"]
     assert "stage GBTClassifier" in output
     assert set(FEATURES) == {"colour", "size", "weight"}
+
+
+_TEMPLATE = """
+def make():
+    from pyspark.ml import Pipeline
+    from pyspark.ml.classification import LogisticRegression
+    from pyspark.ml.feature import Imputer, OneHotEncoder, StringIndexer, VectorAssembler
+    return Pipeline(stages=[
+        Imputer(inputCols=["size", "weight"], outputCols=["size_full", "weight_full"]),
+        StringIndexer(inputCol="colour", outputCol="colour_index", handleInvalid="keep"),
+        OneHotEncoder(inputCol="colour_index", outputCol="colour_hot"),
+        VectorAssembler(inputCols=["colour_hot", "size_full", "weight_full"], outputCol="features"),
+        LogisticRegression(labelCol="late", maxIter=7),
+    ])
+"""
+
+
+def test_the_first_version_comes_from_a_template_and_brings_what_the_second_and_the_deployment_need(job, tmp_path):
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+
+    (tmp_path / "own.py").write_text(_TEMPLATE)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    MlflowClient(uri).create_experiment("parcels", artifact_location=(tmp_path / "artifacts").as_uri())
+    first = replace(
+        job,
+        engine="spark",
+        champion=None,
+        template=f"{tmp_path / 'own.py'}:make",
+        spark={"spark.master": "local[2]"},
+        tracking_uri=uri,
+        experiment="parcels",
+        dry_run=False,
+    )
+    code, result, output = run_trainer("train", first, tmp_path / "first")
+    assert code == 0, (result, output[-3000:])
+    assert (result["estimator"], result["champion_version"]) == ("template", None)
+    model_id = result["model_uri"].removeprefix("models:/")
+    place = Path(MlflowClient(uri).get_logged_model(model_id).artifact_location.removeprefix("file://"))
+    golden = json.loads((place / "golden.json").read_text())
+    assert len(golden["rows"]) == len(golden["answers"]) > 40
+    assert set(golden["answers"]) == {0.0, 1.0}
+    assert (place / "estimator" / "metadata").is_dir()
+
+    champion = Champion(1, download_artifacts(artifact_uri=str(place), dst_path=str(tmp_path / "copy")))
+    again = replace(first, champion=champion, template=None, job_id="parcels/second", dry_run=True)
+    code, result, output = run_trainer("train", again, tmp_path / "second")
+    assert code == 0, (result, output[-3000:])
+    assert result["estimator"] == "sidecar"
+    # The same rows and the same pipeline: the same model.
+    assert result["metrics"]["candidate"] == pytest.approx(result["metrics"]["champion"], rel=1e-6)

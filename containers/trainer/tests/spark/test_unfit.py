@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from estimator_table import PAGE, table_page, table_row
 
 pytestmark = [pytest.mark.spark, pytest.mark.long]
 HERE = Path(__file__).parent
@@ -63,7 +65,7 @@ def test_every_estimator_of_pyspark_has_a_case(spark, module):
     assert found - covered - abstract == set()
 
 
-def test_refits_equal_the_originals(fitted, spark, module, tmp_path):
+def test_refits_equal_the_originals_and_the_page_says_so(fitted, spark, module):
     from slipway_trainer.spark.unfit import unfit
 
     data = module.make_data(spark)
@@ -75,14 +77,17 @@ def test_refits_equal_the_originals(fitted, spark, module, tmp_path):
         unfitted = unfit(model)
         refitted = unfitted.estimator.fit(data)
         difference = _difference(answers[name]["outputs"], module.outputs(refitted, data))
-        rows.append((name, class_name, difference, [str(loss) for loss in unfitted.losses]))
         allowed, why = module.KNOWN_DIFFERENCES.get(name, (1e-9, ""))
+        rows.append(table_row(name, class_name, difference, [str(loss) for loss in unfitted.losses], why))
         if not difference <= allowed:
             wrong[name] = difference
         if name in module.KNOWN_DIFFERENCES and "not in a fixed order" not in why:
             assert unfitted.losses, f"{name} may differ, so unfit must say what is lost"
-    (tmp_path / "table.json").write_text(json.dumps(rows))
     assert wrong == {}
+    page = table_page(rows)
+    if os.environ.get("SLIPWAY_WRITE_DOCS"):
+        PAGE.write_text(page, encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == page, "run this test with SLIPWAY_WRITE_DOCS=1 to write the page again"
 
 
 def _difference(left, right) -> float:
