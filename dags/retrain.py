@@ -5,7 +5,7 @@ lets only what is better go on.
 
 | task | what it does |
 | --- | --- |
-| `await_data` | finds new, complete objects; scheduled runs wait for them, runs by hand take what there is |
+| `await_data` | finds new data: complete objects in S3, or rows of a table, which it lands there; scheduled runs wait for it, runs by hand take what there is |
 | `validate_data` | Great Expectations judges each new object; bad ones go to quarantine with their reasons |
 | `refit` | a process of its own unfits the champion, fits it on the window, evaluates both, logs all of it to MLflow |
 | `gate` | the spec's expressions decide: deploy or hold; the verdict holds every comparison |
@@ -35,7 +35,10 @@ from slipway_airflow.operators.candidate_register import CandidateRegisterOperat
 from slipway_airflow.operators.data_validate import DataValidateOperator
 from slipway_airflow.operators.metric_gate import MetricThresholdBranchOperator
 from slipway_airflow.operators.model_refit import RetrainOperator
+from slipway_airflow.sensors.catalog_new_data import CatalogNewDataSensor
+from slipway_airflow.sensors.new_data import NewDataSensor
 from slipway_airflow.sensors.s3_new_data import S3NewDataSensor
+from slipway_airflow.sensors.table_new_data import TableNewDataSensor
 from slipway_dags.assets import candidate, drifted
 from slipway_dags.notices import when_held, when_quarantined
 from slipway_dags.params import checked_by, overrides_param, reason_param
@@ -69,7 +72,7 @@ def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
         render_template_as_native_obj=True,
         doc_md=page(__doc__, spec),
     ) as dag:
-        await_data = S3NewDataSensor(task_id="await_data", pre_execute=checked_by(RetrainOverrides), **ours)
+        await_data = _sensor(settings)(task_id="await_data", pre_execute=checked_by(RetrainOverrides), **ours)
         validate_data = DataValidateOperator(
             task_id="validate_data", report_only=dag.param("dry_run"), tell=when_quarantined(spec, platform), **ours
         )
@@ -108,6 +111,13 @@ def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
 def _found(name: str, key: str) -> str:
     """Template of one part of what ``refit`` found; an ``output`` cannot be indexed twice."""
     return f"{{{{ ti.xcom_pull(task_ids='refit', key='{name}')['{key}'] }}}}"
+
+
+def _sensor(settings: RetrainSpec) -> type[NewDataSensor]:
+    """The sensor of the spec's source."""
+    if settings.data.s3:
+        return S3NewDataSensor
+    return TableNewDataSensor if settings.data.jdbc else CatalogNewDataSensor
 
 
 def _schedule(spec: ServiceSpec, settings: RetrainSpec) -> Any:

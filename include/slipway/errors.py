@@ -39,6 +39,7 @@
     │   ├── ModelRegistryUnavailableError  MLflow
     │   ├── AwsUnavailableError            any other AWS API
     │   ├── StateConflictError             state.json changed between read and write
+    │   ├── DatabaseUnavailableError       the database that training rows come from
     │   ├── ThrottledError                 AWS asks to slow down
     │   ├── HookUnavailableError           a hook of the promotion does not answer
     │   └── AirflowUnavailableError        Airflow's API
@@ -205,6 +206,10 @@ class AwsUnavailableError(TransientError):
 
 class StateConflictError(TransientError):
     """``state.json`` changed between reading and writing it."""
+
+
+class DatabaseUnavailableError(TransientError):
+    """The database that training rows come from does not answer."""
 
 
 class ThrottledError(TransientError):

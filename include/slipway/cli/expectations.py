@@ -64,6 +64,7 @@ def _propose(spec: ServiceSpec, retrain: RetrainSpec, files: Sequence[Path]) -> 
         objects=[],
         champion=None,
         overrides=RetrainOverrides(),
+        data_bucket="",
         tracking_uri="",
         s3_endpoint_url=endpoint,
         region=os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or "us-east-1",

@@ -36,8 +36,17 @@ class JdbcSpec(Section):
     """A table of a database, read from where the last run stopped."""
 
     connection: ConnectionId = Field(description="Airflow connection of the database.")
-    table: TableName = Field(description="Table to read.")
-    watermark_column: ColumnName = Field(description="Column that only grows; rows above its last value are new.")
+    table: TableName = Field(description="Table or view to read.")
+    watermark_column: ColumnName = Field(
+        description="Column that only grows, such as a number or the time of the last change; never empty."
+    )
+    late_within: float = Field(
+        3600.0,
+        ge=0,
+        le=31_536_000,
+        description="How far below its highest value rows may still appear, from transactions that commit late: "
+        "seconds of a column of times, units of a column of numbers.",
+    )
 
 
 class DataSpec(Section):
@@ -45,7 +54,9 @@ class DataSpec(Section):
 
     s3: S3Prefix | None = Field(None, description="Folder in S3; new complete objects below it are the new data.")
     jdbc: JdbcSpec | None = Field(None, description="Table of a database.")
-    table: TableName | None = Field(None, description="Table of Spark's catalog.")
+    table: TableName | None = Field(
+        None, description="Table of Spark's catalog; `retrain.time_column` says which of its rows are new."
+    )
     format: Literal["parquet", "csv", "json"] | None = Field(
         None, description="Format of the objects in S3; left out: by the ending of their names."
     )
@@ -127,8 +138,17 @@ class RetrainSpec(Section):
             raise broken_rule("no when beside deploy: automatic; comparisons need deploy: threshold", "when")
         if (self.window == "last_days") != (self.window_days is not None):
             raise broken_rule("window_days together with window: last_days, and only then", "window_days")
+        if self.data.table is not None:
+            self._check_catalog()
         self._check_metrics()
         return self
+
+    def _check_catalog(self) -> None:
+        """Only Spark knows its catalog, and only the time of a row says whether it is new."""
+        if self.engine != "spark":
+            raise broken_rule(f"engine: spark, because data.table is of Spark's catalog; found {self.engine}", "engine")
+        if self.time_column is None:
+            raise broken_rule("a time_column beside data.table: rows later than its last value are new", "time_column")
 
     def _check_metrics(self) -> None:
         """A retrainer may compute metrics of its own; without one the names are known."""

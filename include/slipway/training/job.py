@@ -26,6 +26,7 @@ def make_job(
     objects: Sequence[S3Object],
     champion: ResolvedModel | None,
     overrides: RetrainOverrides,
+    data_bucket: str,
     tracking_uri: str,
     s3_endpoint_url: str | None,
     region: str,
@@ -43,6 +44,7 @@ def make_job(
         objects: What to train on, or to validate.
         champion: The model version under the alias ``champion``.
         overrides: What this run does differently.
+        data_bucket: Bucket that holds the objects.
         tracking_uri: MLflow, as the trainer reaches it.
         s3_endpoint_url: S3, when it is not AWS's own.
         region: AWS region.
@@ -51,7 +53,6 @@ def make_job(
         suite: Great Expectations suite.
         dry_run: Log nothing.
     """
-    bucket = (retrain.data.s3 or "").removeprefix("s3://").partition("/")[0]
     return {
         "service": spec.name,
         "model": spec.model,
@@ -59,7 +60,7 @@ def make_job(
         "engine": retrain.engine,
         "objects": [
             {
-                "uri": f"s3://{bucket}/{each.key}",
+                "uri": f"s3://{data_bucket}/{each.key}",
                 "etag": f'"{each.etag}"',
                 "size": each.size,
                 "modified": each.modified.isoformat(),

@@ -10,7 +10,7 @@ from slipway.training.job import make_job
 from slipway.training.store import from_record
 from slipway_airflow.operators.data_validate import VALIDATION
 from slipway_airflow.operators.retrain_task import RetrainTaskOperator
-from slipway_airflow.sensors.s3_new_data import BATCH
+from slipway_airflow.sensors.new_data import BATCH
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

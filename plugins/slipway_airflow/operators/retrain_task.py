@@ -13,6 +13,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from slipway.errors import InvalidInputError, InvalidParamsError, ModelNotFoundError
 from slipway.registry import ResolvedModel, resolve_model_version, s3_text_reader
 from slipway.spec import project_dir
+from slipway.training.landing import LandingStore
 from slipway.training.overrides import RetrainOverrides
 from slipway.training.process import TrainerProcess
 from slipway.training.store import RetrainStore
@@ -29,7 +30,7 @@ class RetrainTaskOperator(ServiceOperator):
     """Base of the operators of ``<service>.retrain``.
 
     :param mlflow_conn_id: The Airflow connection of MLflow. (templated, default: mlflow_default)
-    :param spec: The service; its spec has a section ``retrain`` with data in S3.
+    :param spec: The service; its spec has a section ``retrain``.
     :param platform: The installation.
     :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
     :param aws_conn_id: The Airflow connection that may read the data. (templated, default: aws_default)
@@ -54,13 +55,8 @@ class RetrainTaskOperator(ServiceOperator):
 
     @property
     def data_uri(self) -> str:
-        """The folder of the data.
-
-        :raises InvalidInputError: The data is not in S3.
-        """
-        if self.retrain.data.s3 is None:
-            raise InvalidInputError(f"{self.spec.name}: retrain.data: only s3 can be read so far")
-        return self.retrain.data.s3
+        """The folder of the data: the team's own, or where the rows of a table are landed."""
+        return self.retrain.data.s3 or f"s3://{self.bucket.name}/{self.landing.prefix}"
 
     @cached_property
     def registry(self) -> MlflowRegistryHook:
@@ -71,6 +67,11 @@ class RetrainTaskOperator(ServiceOperator):
     def store(self) -> RetrainStore:
         """The documents of this service's retrainings."""
         return RetrainStore(self.bucket.s3, self.bucket.name, self.spec.name)
+
+    @cached_property
+    def landing(self) -> LandingStore:
+        """What was landed of the table that the service's rows come from."""
+        return LandingStore(self.bucket.s3, self.bucket.name, self.spec.name)
 
     def overrides(self, context: Context) -> RetrainOverrides:
         """What this run does differently.
@@ -113,6 +114,7 @@ class RetrainTaskOperator(ServiceOperator):
     def job_places(self) -> dict[str, Any]:
         """Where the trainer finds MLflow and S3: arguments of ``make_job``."""
         return {
+            "data_bucket": self.data_uri.removeprefix("s3://").partition("/")[0],
             "tracking_uri": self.registry.tracking_uri,
             "s3_endpoint_url": self.hook.endpoint_url("s3"),
             "region": self.hook.conn_region_name,

@@ -98,7 +98,8 @@ def _retrain() -> Fields:
             "timezone": st.sampled_from(["UTC", "Europe/Berlin"]),
         },
     )
-    return st.tuples(source, gate, window, schedule).map(lambda p: {"data": p[0], **p[1], **p[2], **p[3]})
+    times = st.just({"time_column": "sold_at"})
+    return st.tuples(source, gate, window, schedule, times).map(lambda p: {"data": p[0], **p[1], **p[2], **p[3], **p[4]})
 
 
 def valid_services() -> Fields:
