@@ -40,13 +40,6 @@ class JdbcSpec(Section):
     watermark_column: ColumnName = Field(
         description="Column that only grows, such as a number or the time of the last change; never empty."
     )
-    late_within: float = Field(
-        3600.0,
-        ge=0,
-        le=31_536_000,
-        description="How far below its highest value rows may still appear, from transactions that commit late: "
-        "seconds of a column of times, units of a column of numbers.",
-    )
 
 
 class DataSpec(Section):
@@ -69,6 +62,13 @@ class DataSpec(Section):
     success_marker: ColumnName | None = Field(
         None, description="Name of the empty object, such as _SUCCESS, that marks a folder as complete."
     )
+    late_within: float = Field(
+        3600.0,
+        ge=0,
+        le=31_536_000,
+        description="How far below the highest value of a table's watermark rows may still appear, from transactions "
+        "that commit late: seconds of a column of times, units of a column of numbers.",
+    )
     max_wait_hours: float = Field(24.0, ge=0, le=720, description="Hours that a scheduled run waits for new data.")
 
     @model_validator(mode="after")
@@ -81,6 +81,8 @@ class DataSpec(Section):
         if about_objects and self.s3 is None:
             name = min(about_objects)
             raise broken_rule(f"no {name} beside {given[0]}: it is about objects in S3", name)
+        if self.s3 is not None and "late_within" in self.changed_fields():
+            raise broken_rule("no late_within beside s3: it is about the rows of a table", "late_within")
         return self
 
 

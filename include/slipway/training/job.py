@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from slipway.registry import ResolvedModel
 from slipway.spec import ServiceSpec
 from slipway.spec.retrain import RetrainSpec
 from slipway.training.gate_expression import Beats, parse_expression
+from slipway.training.landing import Cursor
 from slipway.training.overrides import RetrainOverrides
 from slipway.training.watermark import S3Object
 
@@ -88,6 +89,26 @@ def make_job(
         "suite": suite,
         "baseline": {"function": BASELINE_FUNCTION, "options": {"window_hours": spec.monitor.window_hours}},
         "dry_run": dry_run,
+    }
+
+
+def make_landing(retrain: RetrainSpec, cursor: Cursor, place: str, uri_of: Callable[[str], str]) -> dict[str, Any]:
+    """What the trainer is to land of a table of Spark's catalog: a job's ``landing``.
+
+    Args:
+        retrain: The section ``retrain``; its data is a table.
+        cursor: How far it was read; marks are microseconds since 1970.
+        place: How the URIs of the objects are to begin.
+        uri_of: Makes a URI of a key.
+    """
+    return {
+        "table": retrain.data.table,
+        "column": retrain.time_column,
+        "through": cursor.through.value if cursor.through else None,
+        "late_within_seconds": retrain.data.late_within,
+        "tail": uri_of(cursor.tail) if cursor.tail else None,
+        "columns": list(cursor.columns),
+        "place": place,
     }
 
 

@@ -71,8 +71,8 @@ def _read(
         floor = reached.floor(late_within).value
         fresh = FreshRows(columns, column, through, store.tail(cursor), cursor.columns, floor)
         parts = [
-            Part(store.put(number, _parquet(found), "parquet"), found.num_rows)
-            for found in _tables(columns, fresh.choose(rows))
+            Part(store.put(number, place, _parquet(found), "parquet"), found.num_rows)
+            for place, found in enumerate(_tables(columns, fresh.choose(rows)))
         ]
     tail = pack(fresh.remembered)
     if not parts and reached == cursor.through and tail == pack(store.tail(cursor)):
@@ -80,7 +80,7 @@ def _read(
     return replace(
         cursor,
         through=reached,
-        tail=store.put(number, tail, "tail").key,
+        tail=store.put(number, 0, tail, "tail").key,
         tail_rows=fresh.remembered.total(),
         columns=tuple(columns),
         readings=number,

@@ -2,9 +2,9 @@
 
 ::
 
-    retrain/<service>/landed/cursor.json            how far the table has been read, and which objects hold its rows
-    retrain/<service>/landed/<n>-<digest>.parquet   some rows
-    retrain/<service>/landed/<n>-<digest>.tail      digests of the rows that the next reading will meet again
+    retrain/<service>/landed/cursor.json                how far the table has been read, and which objects hold its rows
+    retrain/<service>/landed/<n>-<m>-<digest>.parquet   some rows
+    retrain/<service>/landed/<n>-<m>-<digest>.tail      digests of the rows that the next reading will meet again
 
 A reading counts when the cursor names it, in one conditional write: what a killed one left behind is never looked at.
 Landing decides nothing about training: which objects were trained on or refused is in the watermark, as for data that
@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from slipway.aws_errors import aws_call
@@ -129,9 +130,16 @@ class LandingStore:
         if not (self._documents.replace(key, body, etag) if etag else self._documents.create(key, body)):
             raise StateConflictError(f"{self._documents.uri(key)} changed while {cursor.source} was read.")
 
-    def put(self, reading: int, body: bytes, ending: str) -> S3Object:
-        """Write an object named after its content, so that no other try can change it."""
-        key = f"{self.prefix}{reading:06d}-{hashlib.sha256(body).hexdigest()[:16]}.{ending}"
+    def put(self, reading: int, number: int, body: bytes, ending: str) -> S3Object:
+        """Write an object named after its content, so that no other try can change it.
+
+        Args:
+            reading: Number of the reading.
+            number: Number of the object within the reading: equal rows in two objects stay two objects.
+            body: The content.
+            ending: Ending of the name.
+        """
+        key = f"{self.prefix}{reading:06d}-{number:05d}-{hashlib.sha256(body).hexdigest()[:16]}.{ending}"
         with aws_call(f"write {self._documents.uri(key)}", unavailable=StorageUnavailableError):
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
             found = self._s3.head_object(Bucket=self._bucket, Key=key)
@@ -153,6 +161,33 @@ class LandingStore:
             )
         return unpack(found.body)
 
+    def uri(self, key: str) -> str:
+        """The address of an object."""
+        return self._documents.uri(key)
+
+    def place(self, reading: int) -> str:
+        """How the URIs of a reading's objects begin, for who writes them in our stead."""
+        return self._documents.uri(f"{self.prefix}{reading:06d}-")
+
     @property
     def _cursor_key(self) -> str:
         return f"{self.prefix}cursor.json"
+
+
+def landed_by_trainer(cursor: Cursor, found: Mapping[str, Any]) -> Cursor:
+    """The cursor after the trainer has landed rows of Spark's catalog.
+
+    Args:
+        cursor: The cursor before.
+        found: The trainer's result: ``parts``, ``through``, ``tail``, ``tail_rows`` and ``columns``.
+    """
+    parts = tuple(Part(from_record(each), int(each["rows"])) for each in found["parts"])
+    return replace(
+        cursor,
+        through=None if found["through"] is None else Mark.of(found["through"]),
+        tail=found["tail"],
+        tail_rows=found["tail_rows"],
+        columns=tuple(found["columns"]),
+        readings=cursor.readings + 1,
+        landed=(*cursor.landed, *parts),
+    )

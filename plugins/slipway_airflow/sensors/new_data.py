@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -16,13 +17,14 @@ from slipway_airflow.operators.retrain_task import RetrainTaskOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.triggers.base import BaseTrigger
 
     from slipway.training.watermark import S3Object
+    from slipway_airflow.triggers.new_data import NewDataTrigger
 
 BATCH = "batch.json"
 DRIFTED = "drifted/"
 """How the names of the assets begin that ask for a retraining on what there is, see ``slipway_dags.assets``."""
+_SLACK = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,11 @@ class NewDataSensor(RetrainTaskOperator):
         """See what there is."""
 
     @abstractmethod
-    def trigger(self) -> BaseTrigger:
-        """Make the trigger that looks without a worker."""
+    def trigger(self, **waiting: Any) -> NewDataTrigger:
+        """Make the trigger that looks without a worker.
+
+        :param waiting: How long and how often: arguments of ``NewDataTrigger``.
+        """
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, and wait without a worker if there is not enough."""
@@ -71,13 +76,15 @@ class NewDataSensor(RetrainTaskOperator):
             return self._summary(written)
         seen = self.look(context)
         if seen.found.reason and self._waits(context):
-            self._wait(seen.found.reason)
+            self._wait(context, seen.found.reason)
         return self._write(context, seen)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Look again after the wait."""
         if event["status"] == "error":
             raise PermanentError(event["message"])
+        if event["status"] == "late":
+            raise AirflowSkipException(f"Waited long enough: {event['message']}.")
         return self.execute(context)
 
     def _waits(self, context: Context) -> bool:
@@ -91,12 +98,18 @@ class NewDataSensor(RetrainTaskOperator):
             return not any(name.startswith(DRIFTED) for name in causes)
         return kind == "scheduled"
 
-    def _wait(self, reason: str) -> NoReturn:
+    def _wait(self, context: Context, reason: str) -> NoReturn:
         hours = self.retrain.data.max_wait_hours
-        if not hours:
+        began = context["dag_run"].start_date or datetime.now(UTC)
+        deadline = began.timestamp() + hours * 3600
+        left = deadline - time.time()
+        if left <= 0:
             raise AirflowSkipException(f"Nothing to do: {reason}.")
-        self.log.info("%s below %s: waiting, at most %g hours.", reason, self.data_uri, hours)
-        self.defer(trigger=self.trigger(), method_name="execute_complete", timeout=timedelta(hours=hours))
+        self.log.info("%s below %s: waiting, %.1f of %g hours.", reason, self.data_uri, left / 3600, hours)
+        trigger = self.trigger(poke_seconds=self.poke_seconds, deadline=deadline)
+        # The trigger gives up by itself; Airflow's own time-out would fail the task.
+        timeout = timedelta(seconds=left + self.poke_seconds) + _SLACK
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
         raise AssertionError("defer() does not return")
 
     def _write(self, context: Context, seen: Look) -> dict[str, Any]:

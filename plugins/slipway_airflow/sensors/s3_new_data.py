@@ -32,7 +32,7 @@ class S3NewDataSensor(NewDataSensor):
         )
         return Look(usable, find_ready(listing, self.store.watermark(), datetime.now(UTC), **rules))
 
-    def trigger(self) -> S3NewDataTrigger:
+    def trigger(self, **waiting: Any) -> S3NewDataTrigger:
         """List the folder again and again."""
         return S3NewDataTrigger(
             uri=self.data_uri,
@@ -40,7 +40,7 @@ class S3NewDataSensor(NewDataSensor):
             bucket=self.bucket.name,
             rules=self._rules(),
             aws_conn_id=self.aws_conn_id,
-            poke_seconds=self.poke_seconds,
+            **waiting,
         )
 
     def _rules(self) -> dict[str, Any]:

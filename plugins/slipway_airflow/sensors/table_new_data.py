@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slipway.errors import InvalidInputError
 from slipway.training.land import land
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from slipway.spec.retrain import JdbcSpec
     from slipway.training.landing import Cursor
+    from slipway_airflow.triggers.new_data import NewDataTrigger
 
 
 class TableNewDataSensor(NewDataSensor):
@@ -49,20 +50,19 @@ class TableNewDataSensor(NewDataSensor):
             self.landing,
             source=source_name(jdbc),
             column=jdbc.watermark_column,
-            late_within=jdbc.late_within,
+            late_within=self.retrain.data.late_within,
         )
         self.log.info("%s is landed up to %s", jdbc.table, cursor.through.text if cursor.through else "nothing yet")
         return cursor
 
-    def trigger(self) -> TableNewDataTrigger:
+    def trigger(self, **waiting: Any) -> NewDataTrigger:
         """Count the rows again and again."""
         return TableNewDataTrigger(
             service=self.spec.name,
             bucket=self.bucket.name,
-            jdbc=self._jdbc.model_dump(),
-            min_rows=self.retrain.data.min_rows,
+            data=self.retrain.data.model_dump(exclude_defaults=True),
             aws_conn_id=self.bucket_conn_id or self.aws_conn_id,
-            poke_seconds=self.poke_seconds,
+            **waiting,
         )
 
     @property

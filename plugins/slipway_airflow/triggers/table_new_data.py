@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from slipway.errors import SlipwayError, TransientError
-from slipway.spec.retrain import JdbcSpec
+from slipway.spec.retrain import DataSpec
 from slipway.training.landing import LandingStore
 from slipway.training.store import RetrainStore
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 from slipway_airflow.hooks.source_database import source_name, source_table
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from slipway_airflow.triggers.new_data import NewDataTrigger
 
 
-class TableNewDataTrigger(BaseTrigger):
+class TableNewDataTrigger(NewDataTrigger):
     """Fires when a table holds enough rows that were not trained on.
 
     It only counts, by the index of the watermark column, and wakes the task, which reads. Rows deleted within
@@ -26,57 +20,50 @@ class TableNewDataTrigger(BaseTrigger):
 
     :param service: The service whose landed rows count.
     :param bucket: The artifact bucket, which holds them.
-    :param jdbc: Fields of the ``JdbcSpec``.
-    :param min_rows: Fewest new rows.
+    :param data: Fields of the ``DataSpec``, with its table of a database.
     :param aws_conn_id: The Airflow connection used for AWS credentials.
     :param poke_seconds: Time between two looks.
+    :param deadline: When to give up, in seconds since 1970.
     """
 
+    arguments = ("service", "bucket", "data", "aws_conn_id")
+
     def __init__(
-        self,
-        *,
-        service: str,
-        bucket: str,
-        jdbc: dict[str, Any],
-        min_rows: int,
-        aws_conn_id: str | None,
-        poke_seconds: float = 15,
+        self, *, service: str, bucket: str, data: dict[str, Any], aws_conn_id: str | None, **kwargs: Any
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(**kwargs)
         self.service = service
         self.bucket = bucket
-        self.jdbc = jdbc
-        self.min_rows = min_rows
+        self.data = data
         self.aws_conn_id = aws_conn_id
-        self.poke_seconds = poke_seconds
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments."""
-        names = ("service", "bucket", "jdbc", "min_rows", "aws_conn_id", "poke_seconds")
-        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until there is enough; what may pass is looked at again, what may not is told."""
-        # A trigger that fires within about a second can have its task marked failed (apache/airflow#71580).
-        await asyncio.sleep(min(self.poke_seconds, 3))
-        while True:
-            try:
-                missing = await asyncio.to_thread(self._missing_rows)
-            except TransientError as error:
-                self.log.warning("%s", error)
-                missing = self.min_rows
-            except SlipwayError as error:
-                yield TriggerEvent({"status": "error", "message": str(error)})  # type: ignore[no-untyped-call]
-                return
-            if missing <= 0:
-                yield TriggerEvent({"status": "ready"})  # type: ignore[no-untyped-call]
-                return
-            await asyncio.sleep(self.poke_seconds)
-
-    def _missing_rows(self) -> int:
-        jdbc, s3 = JdbcSpec.model_validate(self.jdbc), SlipwayAwsHook(aws_conn_id=self.aws_conn_id).client("s3")
-        cursor, _ = LandingStore(s3, self.bucket, self.service).read(source_name(jdbc))
+    def look(self) -> str:
+        """Count the rows."""
+        data, s3 = DataSpec.model_validate(self.data), SlipwayAwsHook(aws_conn_id=self.aws_conn_id).client("s3")
+        if data.jdbc is None:
+            return "the table is of no database"
+        cursor, _ = LandingStore(s3, self.bucket, self.service).read(source_name(data.jdbc))
         watermark = RetrainStore(s3, self.bucket, self.service).watermark()
         landed = sum(part.rows for part in cursor.landed if watermark.is_new(part.object))
-        floor = cursor.through.floor(jdbc.late_within) if cursor.through else None
-        return self.min_rows - landed - (source_table(jdbc).extent(floor).rows - cursor.tail_rows)
+        floor = cursor.through.floor(data.late_within) if cursor.through else None
+        rows = landed + source_table(data.jdbc).extent(floor).rows - cursor.tail_rows
+        return "" if rows >= data.min_rows else f"{rows} of {data.min_rows} new rows are there"
+
+
+class CatalogPauseTrigger(NewDataTrigger):
+    """Fires after a while: only a session of Spark can look into its catalog, and that is the task's.
+
+    :param poke_seconds: Time between two looks.
+    :param deadline: When to give up, in seconds since 1970.
+    """
+
+    arguments = ()
+
+    @property
+    def first_pause_seconds(self) -> float:
+        """The whole pause."""
+        return self.poke_seconds
+
+    def look(self) -> str:
+        """There may be new rows."""
+        return ""

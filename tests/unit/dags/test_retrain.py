@@ -82,3 +82,21 @@ def test_the_gate_gets_what_the_training_found(dag: DAG) -> None:
     assert rendered(gate.champion) == {"areaUnderROC": 0.7}
     assert rendered(gate.mode) == "automatic"
     assert rendered(register.verdict) == {"action": "deploy"}
+
+
+@pytest.mark.parametrize(
+    ("source", "sensor"),
+    [
+        ("{jdbc: {connection: db, table: gone, watermark_column: id}}", "TableNewDataSensor"),
+        ("{table: sales.gone}", "CatalogNewDataSensor"),
+    ],
+)
+def test_the_source_decides_the_sensor(
+    project: Path, read_dags: Callable[[], DagBag], source: str, sensor: str
+) -> None:
+    text = RETRAIN.replace("{s3: s3://lake/churn/}", source).replace("engine: python", "engine: spark")
+    with (project / "services" / "churn.yaml").open("a") as file:
+        file.write(text)
+    dag = read_dags().dags["churn.retrain"]
+    assert type(dag.get_task("await_data")).__name__ == sensor
+    assert dag.get_task("await_data").downstream_task_ids == {"validate_data"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,7 +84,13 @@ def context() -> Callable[..., Any]:
             "ti": instance,
             "task_instance": instance,
             "run_id": run_id,
-            "dag_run": SimpleNamespace(conf=params, triggering_user_name=user, run_type=run_type, run_id=run_id),
+            "dag_run": SimpleNamespace(
+                conf=params,
+                triggering_user_name=user,
+                run_type=run_type,
+                run_id=run_id,
+                start_date=datetime.now(UTC),
+            ),
             "params": params,
             "outlet_events": OutletEvents(),
         }

@@ -77,6 +77,29 @@ class BaselineMaker:
 
 
 @dataclass(frozen=True)
+class Landing:
+    """What to land of a table of Spark's catalog.
+
+    Args:
+        table: The table.
+        column: Its column of times.
+        place: How the URIs of the objects are to begin.
+        through: Highest time that was landed, in microseconds since 1970; None at first.
+        late_within_seconds: How far below it rows may still appear.
+        tail: URI of the digests of the rows in that range that were landed; None at first.
+        columns: Columns that these digests are of.
+    """
+
+    table: str
+    column: str
+    place: str
+    through: int | None = None
+    late_within_seconds: float = 3600.0
+    tail: str | None = None
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Job:
     """One training.
 
@@ -106,6 +129,7 @@ class Job:
         region: AWS region.
         suite: Great Expectations suite as JSON, for ``validate``.
         baseline: None logs the model without a baseline.
+        landing: What to land, for ``land``.
         dry_run: Do everything and log nothing.
         seed: Of the bootstrap.
     """
@@ -135,6 +159,7 @@ class Job:
     region: str = "us-east-1"
     suite: dict[str, Any] | None = None
     baseline: BaselineMaker | None = None
+    landing: Landing | None = None
     dry_run: bool = False
     seed: int = 0
 
@@ -170,12 +195,17 @@ def job_from(found: dict[str, Any]) -> Job:
                 "champion": Champion(**found["champion"]) if found.get("champion") else None,
                 "window": window,
                 "baseline": BaselineMaker(**found["baseline"]) if found.get("baseline") else None,
+                "landing": _landing(found.get("landing")),
                 "improvements": tuple((metric, float(pct)) for metric, pct in found.get("improvements") or ()),
                 "slices": tuple(found.get("slices") or ()),
             }
         )
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"the job is not valid: {error}") from error
+
+
+def _landing(found: dict[str, Any] | None) -> Landing | None:
+    return Landing(**{**found, "columns": tuple(found.get("columns") or ())}) if found else None
 
 
 def to_json(job: Job) -> str:

@@ -89,6 +89,31 @@ class ObjectReader:
         return _get(_client(self.endpoint_url, self.region), bucket, key, source)
 
 
+def put(uri: str, body: bytes, *, endpoint_url: str | None, region: str) -> str:
+    """Write an object to S3, or a local file; returns its entity tag, empty for a file.
+
+    Raises:
+        UnavailableError: S3 does not answer.
+        TrainingError: S3 refuses.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if not uri.startswith("s3://"):
+        Path(uri).parent.mkdir(parents=True, exist_ok=True)
+        Path(uri).write_bytes(body)
+        return ""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        answer = _client(endpoint_url, region).put_object(Bucket=bucket, Key=key, Body=body)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            raise UnavailableError(f"S3 does not take {uri}: {error}") from error
+        raise TrainingError(f"S3 refuses {uri}: {error}") from error
+    except BotoCoreError as error:
+        raise UnavailableError(f"S3 does not take {uri}: {error}") from error
+    return str(answer["ETag"]).strip('"')
+
+
 _clients: dict[tuple[int, str | None, str], Any] = {}
 
 

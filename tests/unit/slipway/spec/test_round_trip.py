@@ -99,7 +99,9 @@ def _retrain() -> Fields:
         },
     )
     times = st.just({"time_column": "sold_at"})
-    return st.tuples(source, gate, window, schedule, times).map(lambda p: {"data": p[0], **p[1], **p[2], **p[3], **p[4]})
+    return st.tuples(source, gate, window, schedule, times).map(
+        lambda p: {"data": p[0], **p[1], **p[2], **p[3], **p[4]}
+    )
 
 
 def valid_services() -> Fields:

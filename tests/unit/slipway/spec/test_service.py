@@ -117,16 +117,29 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"retrain": {"data": {"s3": "s3://lake/*/"}}}, "retrain.data.s3", "no wildcards"),
     ({"retrain": {"data": {"s3": "https://lake/"}}}, "retrain.data.s3", "a folder in S3"),
     ({"retrain": {"data": {"table": "t", "min_objects": 3}}}, "retrain.data", "no min_objects beside table"),
+    ({"retrain": {"data": {"s3": "s3://a-b/", "late_within": 3}}}, "retrain.data", "no late_within beside s3"),
     ({"retrain": {"data": {"table": "t"}}}, "retrain", "a time_column beside data.table"),
     ({"retrain": {"data": {"table": "t"}, "engine": "python"}}, "retrain", "engine: spark, because data.table"),
-    ({"retrain": {"data": {"jdbc": {"connection": "db", "table": "t"}}}}, "retrain.data.jdbc.watermark_column", "required"),
+    (
+        {"retrain": {"data": {"jdbc": {"connection": "db", "table": "t"}}}},
+        "retrain.data.jdbc.watermark_column",
+        "required",
+    ),
     ({"retrain": {"data": {"table": "drop table x"}}}, "retrain.data.table", "name of a table"),
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "deploy": "threshold"}}, "retrain", "comparisons under when"),
-    ({"retrain": {"data": {"s3": "s3://a-b/"}, "deploy": "automatic", "when": ["f1 > 0"]}}, "retrain", "no when beside"),
+    (
+        {"retrain": {"data": {"s3": "s3://a-b/"}, "deploy": "automatic", "when": ["f1 > 0"]}},
+        "retrain",
+        "no when beside",
+    ),
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "when": ["  "]}}, "retrain.when.0", "a comparison"),
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "when": ["f1 > 0", "f1 > 0"]}}, "retrain.when", "each value once"),
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "when": ["f1 is good"]}}, "retrain.when.0", "'areaUnderROC >= 0.70'"),
-    ({"retrain": {"data": {"s3": "s3://a-b/"}, "when": ["auc >= 0.7"]}}, "retrain", "a metric of task binary: areaUnder"),
+    (
+        {"retrain": {"data": {"s3": "s3://a-b/"}, "when": ["auc >= 0.7"]}},
+        "retrain",
+        "a metric of task binary: areaUnder",
+    ),
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "window": "last_days"}}, "retrain", "window_days together"),
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "window_days": 3}}, "retrain", "window_days together"),
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "schedule": "@monthy"}}, "retrain.schedule", "did you mean '@monthly'"),
@@ -192,5 +205,7 @@ def test_names_that_only_sound_like_secrets_are_fine(name: str) -> None:
 
 @pytest.mark.parametrize("schedule", ["@monthly", "0 3 * * 1-5", "*/15 * * * *", "0 0 1 JAN,JUL *", "0 2 * * MON"])
 def test_schedules_that_airflow_takes(schedule: str) -> None:
-    spec = RetrainSpec.model_validate({"data": {"s3": "s3://a-b/"}, "schedule": schedule, "timezone": "America/New_York"})
+    spec = RetrainSpec.model_validate(
+        {"data": {"s3": "s3://a-b/"}, "schedule": schedule, "timezone": "America/New_York"}
+    )
     assert spec.schedule == schedule

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from slipway.errors import InvalidInputError
 from slipway.training.mark import Mark
 
+EARLIEST, LATEST = datetime.fromisoformat("1900-01-01"), datetime.fromisoformat("9000-01-01")
+
 values = (
     st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
@@ -28,7 +30,7 @@ def test_a_mark_is_kept_as_json_without_loss(value):
     assert type(mark.value) is type(value)
 
 
-@given(st.datetimes(datetime(1900, 1, 1), datetime(9000, 1, 1)), st.floats(0, 1e6), st.sampled_from(["T", " "]))
+@given(st.datetimes(EARLIEST, LATEST), st.floats(0, 1e6), st.sampled_from(["T", " "]))
 def test_no_time_within_the_allowance_lies_below_the_floor_also_as_text(moment, seconds, separator):
     earlier = moment - timedelta(seconds=seconds)
     for spec in ("auto", "seconds", "microseconds"):

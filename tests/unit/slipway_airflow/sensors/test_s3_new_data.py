@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -73,11 +75,32 @@ def test_nothing_at_all_is_skipped_and_a_waiting_run_defers(s3, look):
         look("manual__1", overrides={"wait_for_data": True})
     trigger = deferred.value.trigger
     assert isinstance(trigger, S3NewDataTrigger)
-    assert "0 of 1 new objects" in trigger._look()
+    assert "0 of 1 new objects" in trigger.look()
     path, arguments = trigger.serialize()
     assert path.endswith("S3NewDataTrigger")
     put(s3, "a.csv", GOOD)
-    assert S3NewDataTrigger(**arguments)._look() == ""
+    assert S3NewDataTrigger(**arguments).look() == ""
+
+
+def test_a_run_that_waited_long_enough_is_skipped(s3, retrained, platform, context):
+    sensor = S3NewDataSensor(task_id="await_data", spec=retrained, platform=platform, poke_seconds=0.01)
+    waiting = context("await_data", overrides={"wait_for_data": True})
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(waiting)
+    _, arguments = deferred.value.trigger.serialize()
+    assert arguments["deadline"] == waiting["dag_run"].start_date.timestamp() + 24 * 3600
+    assert deferred.value.timeout.total_seconds() > 24 * 3600
+
+    async def first_event(trigger):
+        return (await anext(trigger.run())).payload
+
+    told = asyncio.run(first_event(S3NewDataTrigger(**{**arguments, "deadline": 0.0})))
+    assert told == {"status": "late", "message": "0 of 1 new objects are ready"}
+    with pytest.raises(AirflowSkipException, match="Waited long enough: 0 of 1"):
+        sensor.execute_complete(waiting, told)
+    waiting["dag_run"].start_date -= timedelta(hours=25)
+    with pytest.raises(AirflowSkipException, match="Nothing to do"):
+        sensor.execute(waiting)
 
 
 def test_a_run_that_drift_asked_for_waits_for_nothing_but_other_data_triggered_and_scheduled_runs_do(

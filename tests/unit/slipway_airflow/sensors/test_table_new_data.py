@@ -41,7 +41,7 @@ def insert(database, *moments: str, late: int | None = 1, size: float = 1.0) -> 
 
 
 def spec_with(spec, **data: Any) -> ServiceSpec:
-    jdbc = {"connection": "orders_db", "table": "orders", "watermark_column": "changed", "late_within": 3600}
+    jdbc = {"connection": "orders_db", "table": "orders", "watermark_column": "changed"}
     section = {"data": {"jdbc": jdbc, **data}, "engine": "python", "target": "late", "time_column": "changed"}
     return ServiceSpec.model_validate({**spec.model_dump(exclude_defaults=True), "retrain": section})
 
@@ -141,9 +141,9 @@ def test_a_scheduled_run_waits_for_enough_rows_and_counts_those_landed_before(s3
     path, arguments = deferred.value.trigger.serialize()
     assert path.endswith("TableNewDataTrigger")
     trigger = TableNewDataTrigger(**arguments)
-    assert trigger._missing_rows() == 1
+    assert trigger.look() == "2 of 3 new rows are there"
     insert(database, "2026-01-01 10:30:00")
-    assert trigger._missing_rows() == 0
+    assert trigger.look() == ""
     assert sensor.execute_complete(scheduled, {"status": "ready"}) == {"new": 2, "known": 0}
 
 
@@ -165,7 +165,7 @@ def test_refused_rows_go_to_quarantine_and_do_not_come_back_until_they_are_chang
     with pytest.raises(AirflowSkipException, match="the champion stays"):
         validate.execute(context("validate_data"))
     (key,) = RetrainStore(s3, BUCKET, "flights").watermark().quarantined
-    assert key.startswith("retrain/flights/landed/000001-")
+    assert key.startswith("retrain/flights/landed/000001-00000-")
     with pytest.raises(AirflowSkipException, match="0 of 1 new rows"):
         look("manual__2")
     database.execute("update orders set late = 0, changed = '2026-01-01 10:05:00'")

@@ -24,6 +24,7 @@ from slipway_trainer.retrainer import Estimator, Retrainer, Split
 from slipway_trainer.spark.golden import GOLDEN_FILE, golden_document
 from slipway_trainer.spark.session import start_session
 from slipway_trainer.spark.source import FORMAT, ObjectSource
+from slipway_trainer.spark.times import micros
 from slipway_trainer.split import find_bounds, guard
 
 _TIME, _ROW = "__slipway_time", "__slipway_row"
@@ -70,7 +71,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
         """See :class:`Retrainer`."""
         target, time = self.require_target(), self.require_time_column()
         frame = _typed(self.frame([*features, target, time]), features)
-        frame = frame.withColumn(_TIME, _micros(frame, time)).withColumn(_ROW, fn.monotonically_increasing_id())
+        frame = frame.withColumn(_TIME, micros(frame, time)).withColumn(_ROW, fn.monotonically_increasing_id())
         frame = frame.persist()
         self._persisted.append(frame)
         without_time = frame.where(fn.col(_TIME).isNull()).count()
@@ -230,15 +231,6 @@ class SparkRetrainer(Retrainer[DataFrame]):
         for frame in self._persisted:
             frame.unpersist()
         self.spark.stop()
-
-
-def _micros(frame: DataFrame, name: str) -> Any:
-    kind = dict(frame.dtypes)[name]
-    if kind in {"int", "bigint"}:
-        return fn.col(name).cast("bigint") * 1_000_000
-    if kind.startswith("timestamp_ntz") or kind in {"date", "string"}:
-        return fn.unix_micros(fn.to_utc_timestamp(fn.col(name).cast("timestamp"), "UTC"))
-    return fn.unix_micros(fn.col(name).cast("timestamp"))
 
 
 def _typed(frame: DataFrame, features: dict[str, str]) -> DataFrame:
