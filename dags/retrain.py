@@ -5,7 +5,7 @@ lets only what is better go on.
 
 | task | what it does |
 | --- | --- |
-| `await_data` | finds new, complete objects, or lands new rows of a table; runs by hand take what there is, others wait |
+| `await_data` | finds new, complete objects, or lands new rows of a table; runs by hand do not wait |
 | `validate_data` | Great Expectations judges each new object; bad ones go to quarantine with their reasons |
 | `refit` | a process of its own unfits the champion, fits it on the window, evaluates both, logs all of it to MLflow |
 | `gate` | the spec's expressions decide: deploy or hold; the verdict holds every comparison |
