@@ -41,7 +41,7 @@ def intervals(
     shrink = _shrink(len(predictions))
     point = _all(task, predictions)
     return {
-        name: _interval(np.array([draw[name] for draw in draws]), point[name], confidence_pct, shrink)
+        name: percentile_interval(np.array([draw[name] for draw in draws]), point[name], confidence_pct, shrink)
         for name in METRICS[task]
     }
 
@@ -73,7 +73,25 @@ def paired_interval(
     compute = METRICS[task][metric]
     point = compute(challenger) - compute(champion)
     found = np.array([compute(challenger.take(d)) - compute(champion.take(d)) for d in _draws(len(champion), seed)])
-    return _interval(found, point, confidence_pct, _shrink(len(champion)))
+    return percentile_interval(found, point, confidence_pct, _shrink(len(champion)))
+
+
+def percentile_interval(
+    draws: NDArray[np.float64], point: float, confidence_pct: float, shrink: float = 1.0
+) -> Interval:
+    """The interval around a value, of what drawing the rows again gave.
+
+    Args:
+        draws: The value of each draw.
+        point: The value of all rows.
+        confidence_pct: Confidence in percent.
+        shrink: Factor of the spread, for draws of fewer rows than there are.
+    """
+    if not np.isfinite(point) or not np.isfinite(draws).any():
+        return Interval(float("nan"), float("nan"))
+    tail = (100.0 - confidence_pct) / 2.0
+    low, high = np.nanpercentile(draws - np.nanmedian(draws), [tail, 100.0 - tail]) * shrink
+    return Interval(float(point + low), float(point + high))
 
 
 def _draws(rows: int, seed: int) -> list[NDArray[np.intp]]:
@@ -89,11 +107,3 @@ def _shrink(rows: int) -> float:
 def _all(task: Task, predictions: Predictions) -> dict[str, float]:
     with np.errstate(all="ignore"):
         return {name: metric(predictions) for name, metric in METRICS[task].items()}
-
-
-def _interval(draws: NDArray[np.float64], point: float, confidence_pct: float, shrink: float) -> Interval:
-    if not np.isfinite(point) or not np.isfinite(draws).any():
-        return Interval(float("nan"), float("nan"))
-    tail = (100.0 - confidence_pct) / 2.0
-    low, high = np.nanpercentile(draws - np.nanmedian(draws), [tail, 100.0 - tail]) * shrink
-    return Interval(float(point + low), float(point + high))

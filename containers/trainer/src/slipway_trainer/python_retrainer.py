@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,15 @@ class PythonRetrainer(Retrainer[pd.DataFrame]):
         asked = split.train[list(features)].iloc[order].reset_index(drop=True)
         answers = mlflow.pyfunc.load_model(info.model_uri).predict(asked)
         return TrainedRows(pa.Table.from_pandas(asked, preserve_index=False), answers, every)
+
+    def sample(self, split: Split[pd.DataFrame], features: Sequence[str], rows: int) -> pd.DataFrame | None:
+        """See :class:`Retrainer`."""
+        wanted = split.holdout[[*features, self.require_target()]]
+        return wanted.sample(min(rows, len(wanted)), random_state=self.job.seed).reset_index(drop=True)
+
+    def holding_out(self, split: Split[pd.DataFrame], rows: pd.DataFrame) -> Split[pd.DataFrame]:
+        """See :class:`Retrainer`."""
+        return replace(split, holdout=rows, holdout_rows=len(rows))
 
     def slice_values(self, split: Split[pd.DataFrame], column: str) -> Any:
         """See :class:`Retrainer`."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import pandas as pd
+
 from slipway_trainer.baseline import TrainedRows
 from slipway_trainer.champion import SavedModel
 from slipway_trainer.job import Job
@@ -127,6 +129,23 @@ class Retrainer(ABC, Generic[Rows]):
     @abstractmethod
     def example(self, split: Split[Rows], features: Sequence[str]) -> Any:
         """A few feature rows as a pandas frame, saved as the model's input example."""
+
+    def sample(self, split: Split[Rows], features: Sequence[str], rows: int) -> pd.DataFrame | None:
+        """Some of the held-out rows, in memory, for the features' importance.
+
+        Args:
+            split: The rows.
+            features: Names of the features.
+            rows: Most rows that are wanted.
+
+        Returns:
+            Features and target; None when the retrainer cannot, and importance is left out.
+        """
+        return None
+
+    def holding_out(self, split: Split[Rows], rows: pd.DataFrame) -> Split[Rows]:
+        """The split with these rows held out in place of its own; needed by retrainers that give a :meth:`sample`."""
+        raise NotImplementedError
 
     @abstractmethod
     def log(self, fitted: Any, estimator: Any, saved: SavedModel | None, example: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from slipway_trainer.baseline import log_baseline
 from slipway_trainer.bootstrap import intervals, paired_interval
 from slipway_trainer.champion import SavedModel, fetch
+from slipway_trainer.importance import importance
 from slipway_trainer.job import Job
 from slipway_trainer.metric import METRICS, Predictions, measure
 from slipway_trainer.objects import ObjectReader
@@ -80,6 +81,7 @@ def _train(job: Job, retrainer: Retrainer[Any], workdir: Path) -> dict[str, Any]
     before = _checked(retrainer.predict(champion, split, names), "the champion") if champion is not None else None
     result = _result(job, split, estimator, challenger, before)
     result["slices"] = _slices(job, retrainer, split, challenger)
+    result["importance"] = importance(job, retrainer, fitted, split, names)
     for name, value in result["metrics"]["candidate"].items():
         tell(f"{name}: {value:.6g}" + (f", champion {result['metrics']['champion'][name]:.6g}" if before else ""))
     return result if job.dry_run else _log(job, retrainer, fitted, estimator, saved, split, names, result)
@@ -169,6 +171,7 @@ def _log(
         mlflow.log_metrics({f"rows.{name}": count for name, count in result["rows"].items()})
         mlflow.log_text("\n".join(installed()) + "\n", "slipway/environment.txt")
         mlflow.log_text(report_html(job, result), "slipway/report.html")
+        mlflow.log_dict(result["importance"], "slipway/importance.json")
         info = retrainer.log(fitted, estimator.unfitted, saved, retrainer.example(split, names))
         retrainer.beside(info, estimator.unfitted, split, names)
         answered = functools.partial(retrainer.trained_rows, fitted, info, split, names)

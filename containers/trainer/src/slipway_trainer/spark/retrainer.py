@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as fn
 
@@ -173,6 +174,18 @@ class SparkRetrainer(Retrainer[DataFrame]):
         """See :class:`Retrainer`."""
         rows: pd.DataFrame = split.train.select(*features).limit(_EXAMPLE_ROWS).toArrow().to_pandas()
         return rows
+
+    def sample(self, split: Split[DataFrame], features: Sequence[str], rows: int) -> pd.DataFrame | None:
+        """See :class:`Retrainer`; the types stay Arrow's, so that Spark gets back what it gave."""
+        share = min(1.0, 1.2 * rows / split.holdout_rows)
+        wanted = split.holdout.select(*features, self.require_target()).sample(share, seed=self.job.seed).limit(rows)
+        found: pd.DataFrame = wanted.toArrow().to_pandas(types_mapper=pd.ArrowDtype)
+        return found
+
+    def holding_out(self, split: Split[DataFrame], rows: pd.DataFrame) -> Split[DataFrame]:
+        """See :class:`Retrainer`."""
+        table = pa.Table.from_pandas(rows.assign(**{_ROW: np.arange(len(rows))}), preserve_index=False)
+        return replace(split, holdout=self.spark.createDataFrame(table), holdout_rows=len(rows))
 
     def slice_values(self, split: Split[DataFrame], column: str) -> Any:
         """See :class:`Retrainer`."""
