@@ -6,6 +6,7 @@ lets only what is better go on.
 | task | what it does |
 | --- | --- |
 | `await_data` | finds new, complete objects, or lands new rows of a table; runs by hand do not wait |
+| `prepare` | only when the spec names a function: makes the rows to train on of each object's rows |
 | `validate_data` | Great Expectations judges each new object; bad ones go to quarantine with their reasons |
 | `refit` | a process of its own unfits the champion, fits it on the window, evaluates both, logs all of it to MLflow |
 | `gate` | the spec's expressions decide: deploy or hold; the verdict holds every comparison |
@@ -32,6 +33,7 @@ from slipway.spec import ServiceSpec
 from slipway.spec.retrain import RetrainSpec
 from slipway.training.overrides import RetrainOverrides
 from slipway_airflow.operators.candidate_register import CandidateRegisterOperator
+from slipway_airflow.operators.data_prepare import DataPrepareOperator
 from slipway_airflow.operators.data_validate import DataValidateOperator
 from slipway_airflow.operators.metric_gate import MetricThresholdBranchOperator
 from slipway_airflow.operators.model_refit import RetrainOperator
@@ -104,7 +106,8 @@ def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
             on_success_callback=when_held(spec, platform) or None,
             **ours,
         )
-        chain(await_data, validate_data, refit, gate, [register, hold])
+        prepare = [DataPrepareOperator(task_id="prepare", **ours)] if settings.prepare else []
+        chain(await_data, *prepare, validate_data, refit, gate, [register, hold])
     return dag
 
 

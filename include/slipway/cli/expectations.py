@@ -47,7 +47,7 @@ def init_expectations(service: str, files: Sequence[Path], project: Path | None,
     path = folder / "expectations" / f"{service}.json"
     if path.exists() and not force:
         raise InvalidInputError(f"{path} is there already; --force replaces it")
-    suite = _propose(spec, spec.retrain, files)
+    suite = _propose(spec, spec.retrain, files, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(suite, indent=1) + "\n", encoding="utf-8")
     rows, count = suite["meta"]["proposed_from_rows"], len(suite["expectations"])
@@ -55,7 +55,7 @@ def init_expectations(service: str, files: Sequence[Path], project: Path | None,
     typer.echo("  read it before you rely on it: what is normal for these rows may not be all that is normal")
 
 
-def _propose(spec: ServiceSpec, retrain: RetrainSpec, files: Sequence[Path]) -> dict[str, Any]:
+def _propose(spec: ServiceSpec, retrain: RetrainSpec, files: Sequence[Path], folder: Path) -> dict[str, Any]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     job = make_job(
         spec,
@@ -70,6 +70,8 @@ def _propose(spec: ServiceSpec, retrain: RetrainSpec, files: Sequence[Path]) -> 
         region=os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or "us-east-1",
     )
     job["objects"] = [{"uri": str(file.resolve())} for file in files] or _in_s3(retrain, endpoint)
+    if retrain.prepare:
+        job["prepare"] = {"function": str(folder.resolve() / "retrainers" / retrain.prepare)}
     own = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     with tempfile.TemporaryDirectory(prefix="slipway-expectations-") as workdir:
         trainer = TrainerProcess("propose", job, Path(workdir), own)

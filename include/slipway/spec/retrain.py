@@ -112,6 +112,11 @@ class RetrainSpec(Section):
         None,
         description="Function in `retrainers/`, as `file.py:function`: makes the pipeline of the first training.",
     )
+    prepare: Annotated[str, TextRule("file.py:function", r"[\w/-]+\.py:\w+", 200)] | None = Field(
+        None,
+        description="Function in `retrainers/`, as `file.py:function`: makes the rows to train on of the rows of each "
+        "object, before they are validated.",
+    )
     retrainer: Annotated[str, TextRule("file.py:Class", r"[\w/-]+\.py:\w+", 200)] | None = Field(
         None, description="Your own class in `retrainers/`, as `file.py:Class`, which overrides parts of the training."
     )

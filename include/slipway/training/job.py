@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from slipway.registry import ResolvedModel
@@ -34,6 +34,7 @@ def make_job(
     template: str | None = None,
     retrainer: str | None = None,
     suite: dict[str, Any] | None = None,
+    prepared: Mapping[str, Mapping[str, Any]] | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """Make the job of one run.
@@ -52,6 +53,7 @@ def make_job(
         template: Path of the template's file and its function.
         retrainer: Path of the retrainer's file and its class.
         suite: Great Expectations suite.
+        prepared: By key of an object, the object to read in its place: ``uri``, ``etag``, ``size``, ``modified``.
         dry_run: Log nothing.
     """
     return {
@@ -59,17 +61,9 @@ def make_job(
         "model": spec.model,
         "job_id": f"{spec.name}/{run_id}",
         "engine": retrain.engine,
-        "objects": [
-            {
-                "uri": f"s3://{data_bucket}/{each.key}",
-                "etag": f'"{each.etag}"',
-                "size": each.size,
-                "modified": each.modified.isoformat(),
-            }
-            for each in objects
-        ],
+        "objects": [_object(each, data_bucket, (prepared or {}).get(each.key)) for each in objects],
         "tracking_uri": tracking_uri,
-        "data_format": retrain.data.format,
+        "data_format": None if prepared else retrain.data.format,
         "champion": {"version": champion.version, "artifact_uri": champion.artifact_uri} if champion else None,
         "target": retrain.target,
         "time_column": retrain.time_column,
@@ -90,6 +84,13 @@ def make_job(
         "baseline": {"function": BASELINE_FUNCTION, "options": {"window_hours": spec.monitor.window_hours}},
         "dry_run": dry_run,
     }
+
+
+def _object(each: S3Object, bucket: str, prepared: Mapping[str, Any] | None) -> dict[str, Any]:
+    uri = f"s3://{bucket}/{each.key}"
+    if prepared:
+        return {**prepared, "etag": f'"{prepared["etag"]}"', "source": uri}
+    return {"uri": uri, "etag": f'"{each.etag}"', "size": each.size, "modified": each.modified.isoformat()}
 
 
 def make_landing(retrain: RetrainSpec, cursor: Cursor, place: str, uri_of: Callable[[str], str]) -> dict[str, Any]:

@@ -69,27 +69,37 @@ class DataValidateOperator(RetrainTaskOperator):
         return {"passed": passed, "quarantined": len(bad), "rows": found["rows"], "docs": docs[:20]}
 
     def _validate(self, run_id: str, new: list[S3Object]) -> dict[str, Any]:
+        prepared = self.prepared(run_id)
+        refused = {key: entry["problem"] for key, entry in prepared.items() if "problem" in entry}
+        asked = [each for each in new if each.key not in refused]
+        judged = iter(self._judged(run_id, asked, prepared))
+        entries = [_refused(each, refused[each.key]) if each.key in refused else next(judged) for each in new]
+        document = {"objects": entries, "rows": sum(entry["rows"] for entry in entries if entry["passed"])}
+        self.store.write(run_id, VALIDATION, document)
+        return document
+
+    def _judged(self, run_id: str, asked: list[S3Object], prepared: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        if not asked:
+            return []
         job = make_job(
             self.spec,
             self.retrain,
             run_id=run_id,
-            objects=new,
+            objects=asked,
             champion=None,
             overrides=RetrainOverrides(),
             suite=self.suite(),
+            prepared=prepared,
             **self.job_places(),
         )
-        result = self.run_trainer("validate", job)
         entries = []
-        for number, (each, entry) in enumerate(zip(new, result["objects"], strict=True)):
+        for number, (each, entry) in enumerate(zip(asked, self.run_trainer("validate", job)["objects"], strict=True)):
             docs = ""
             if entry["page"]:
                 docs = self.store.write_body(run_id, f"data-docs/{number}.html", entry["page"].encode(), "text/html")
             kept = {"rows": entry["rows"], "passed": entry["passed"], "problems": entry["problems"], "docs": docs}
             entries.append({**to_record(each), **kept})
-        document = {"objects": entries, "rows": result["rows"]}
-        self.store.write(run_id, VALIDATION, document)
-        return document
+        return entries
 
     def _set_aside(self, context: Context, bad: list[S3Object], found: dict[str, Any]) -> None:
         problems = {entry["key"]: entry["problems"] for entry in found["objects"]}
@@ -110,3 +120,7 @@ class DataValidateOperator(RetrainTaskOperator):
             self.store.advance(lambda watermark: watermark.advanced(quarantined=bad))
             for notifier in self.tell:
                 notifier(context)
+
+
+def _refused(each: S3Object, problem: str) -> dict[str, Any]:
+    return {**to_record(each), "rows": 0, "passed": False, "problems": [f"prepare refuses it: {problem}"], "docs": ""}

@@ -46,7 +46,8 @@ class RetrainOperator(RetrainTaskOperator):
         if found:
             self.log.info("This run's training was logged before, as MLflow run %s.", found["run_id"])
             return self._kept(found)
-        objects = self._objects(run_id)
+        prepared = self.prepared(run_id)
+        objects = self._objects(run_id, prepared)
         if not objects:
             raise AirflowSkipException("No object is left to train on.")
         job = make_job(
@@ -56,6 +57,7 @@ class RetrainOperator(RetrainTaskOperator):
             objects=objects,
             champion=self.champion(),
             overrides=self.overrides(context),
+            prepared=prepared,
             dry_run=dry_run,
             **self.own_code(),
             **self.job_places(),
@@ -71,10 +73,14 @@ class RetrainOperator(RetrainTaskOperator):
         kept = ("run_id", "model_uri", "metrics", "improvements", "rows", "champion_version", "losses", "window")
         return {name: result[name] for name in kept}
 
-    def _objects(self, run_id: str) -> list[S3Object]:
-        """Known objects and the new ones that passed, oldest first."""
+    def _objects(self, run_id: str, prepared: dict[str, dict[str, Any]]) -> list[S3Object]:
+        """Known objects and the new ones that passed, oldest first, without what ``prepare`` refuses by now."""
         batch = self.store.read(run_id, BATCH) or {"new": [], "known": []}
         validation = self.store.read(run_id, VALIDATION) or {"objects": []}
         passed = [from_record(entry) for entry in validation["objects"] if entry["passed"]]
         known = [from_record(record) for record in batch["known"]]
-        return sorted([*known, *passed], key=lambda each: (each.modified, each.key))
+        refused = [each for each in known if "problem" in prepared.get(each.key, {})]
+        for each in refused:
+            self.log.warning("%s is left out, prepare refuses it: %s", each.key, prepared[each.key]["problem"])
+        kept = [each for each in (*known, *passed) if each not in refused]
+        return sorted(kept, key=lambda each: (each.modified, each.key))

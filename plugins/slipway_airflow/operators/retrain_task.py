@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from slipway.spec.retrain import RetrainSpec
 
 
+PREPARED = "prepared.json"
+
+
 class RetrainTaskOperator(ServiceOperator):
     """Base of the operators of ``<service>.retrain``.
 
@@ -120,6 +123,19 @@ class RetrainTaskOperator(ServiceOperator):
             "region": self.hook.conn_region_name,
         }
 
+    def prepared(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """What ``prepare`` made of the run's objects, by key: what to read in their place, or a ``problem``.
+
+        :param run_id: The DAG run.
+        """
+        found = (self.store.read(run_id, PREPARED) or {"objects": {}})["objects"]
+        return {
+            key: entry
+            if "problem" in entry
+            else {**_without_key(entry), "uri": f"s3://{self.bucket.name}/{entry['key']}"}
+            for key, entry in found.items()
+        }
+
     def own_code(self) -> dict[str, Any]:
         """The service's own template and retrainer as ``/path/file.py:name``: arguments of ``make_job``."""
         folder = project_dir().resolve() / "retrainers"
@@ -157,3 +173,7 @@ class RetrainTaskOperator(ServiceOperator):
             "GX_ANALYTICS_ENABLED": "false",
         }
         return {name: value for name, value in environment.items() if value}
+
+
+def _without_key(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != "key"}

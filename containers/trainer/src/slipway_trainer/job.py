@@ -27,12 +27,14 @@ class DataObject:
         etag: Entity tag; reading fails when the object is not this one any more. Empty for local files.
         size: Bytes.
         modified: When S3 received it, ISO 8601.
+        source: URI of the object that it was prepared from; empty when it is the data itself.
     """
 
     uri: str
     etag: str = ""
     size: int = 0
     modified: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,19 @@ class Landing:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """How objects are prepared.
+
+    Args:
+        function: ``path/of/file.py:function``.
+        places: Where to write what it makes of each object, in the order of the objects.
+    """
+
+    function: str
+    places: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Job:
     """One training.
 
@@ -129,6 +144,7 @@ class Job:
         region: AWS region.
         suite: Great Expectations suite as JSON, for ``validate``.
         baseline: None logs the model without a baseline.
+        prepare: How to prepare, for ``prepare`` and ``propose``.
         landing: What to land, for ``land``.
         dry_run: Do everything and log nothing.
         seed: Of the bootstrap.
@@ -159,6 +175,7 @@ class Job:
     region: str = "us-east-1"
     suite: dict[str, Any] | None = None
     baseline: BaselineMaker | None = None
+    prepare: Preparation | None = None
     landing: Landing | None = None
     dry_run: bool = False
     seed: int = 0
@@ -195,6 +212,7 @@ def job_from(found: dict[str, Any]) -> Job:
                 "champion": Champion(**found["champion"]) if found.get("champion") else None,
                 "window": window,
                 "baseline": BaselineMaker(**found["baseline"]) if found.get("baseline") else None,
+                "prepare": _preparation(found.get("prepare")),
                 "landing": _landing(found.get("landing")),
                 "improvements": tuple((metric, float(pct)) for metric, pct in found.get("improvements") or ()),
                 "slices": tuple(found.get("slices") or ()),
@@ -202,6 +220,10 @@ def job_from(found: dict[str, Any]) -> Job:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"the job is not valid: {error}") from error
+
+
+def _preparation(found: dict[str, Any] | None) -> Preparation | None:
+    return Preparation(found["function"], tuple(found.get("places") or ())) if found else None
 
 
 def _landing(found: dict[str, Any] | None) -> Landing | None:

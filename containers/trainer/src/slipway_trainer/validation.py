@@ -13,6 +13,7 @@ import pandas as pd
 
 from slipway_trainer.job import DataObject, Job
 from slipway_trainer.objects import ObjectReader, require_columns
+from slipway_trainer.prepare import prepared_rows
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
 
@@ -145,7 +146,7 @@ def propose_suite(job: Job) -> dict[str, Any]:
     reader = ObjectReader(job.data_format, job.s3_endpoint_url, job.region)
     parts = []
     for number, source in enumerate(job.objects, 1):
-        parts.append(reader.table(source).to_pandas())
+        parts.append(prepared_rows(job, reader.table(source).to_pandas()))
         tell(f"{number} of {len(job.objects)}: {source.uri}, {len(parts[-1]):,} rows")
     rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if rows.empty:
