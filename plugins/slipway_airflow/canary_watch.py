@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slipway.canary.alarm import require_alarm
+from slipway.canary.capture_source import CaptureMetricSource, JoinedMetricSource
 from slipway.canary.evaluation import FULL_WEIGHT_PCT, StepRules
 from slipway.canary.gate_watch import GateWatch, GuardedStep
 from slipway.canary.judge import JudgePolicy
@@ -40,6 +41,7 @@ class WatchRequest:
     :param reference: Start (ISO), period in seconds and number of the periods in which the champion last had traffic;
         for the bake at 100 %.
     :param alarm: The CloudWatch alarm that has to be there; None when the promotion has none.
+    :param source: Where the counts come from: ``cloudwatch``, ``captures`` or ``both``.
     :param gate: The place of the gate whose answer is waited for; None for a step.
     """
 
@@ -54,6 +56,7 @@ class WatchRequest:
     reference: dict[str, Any] | None = None
     alarm: str | None = None
     gate: str | None = None
+    source: str = "cloudwatch"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the request as a dict of plain values."""
@@ -79,7 +82,7 @@ def open_watch(request: WatchRequest, hook: SlipwayAwsHook, bucket_hook: Slipway
     kept: dict[str, Any] = {"states": bucket.states, "ledger": bucket.ledger, "now": lambda: datetime.now(UTC)}
     if request.gate and not request.rules:
         return GateWatch(step, request.gate, None, **kept)
-    rules, source = _rules(request.rules), _source(request, hook, step.endpoint)
+    rules, source = _rules(request.rules), _source(request, hook, bucket, step.endpoint)
     check = _check(request, hook, step.endpoint)
     if request.gate:
         return GateWatch(step, request.gate, GuardedStep(rules, source, check), **kept)
@@ -102,14 +105,14 @@ def _rules(values: dict[str, Any]) -> StepRules:
     return StepRules(**{**values, "policies": policies, "on_inconclusive": on_inconclusive})
 
 
-def _source(request: WatchRequest, hook: SlipwayAwsHook, endpoint: str) -> MetricSource:
-    source = CloudWatchMetricSource(
-        hook.client("cloudwatch"),
-        endpoint=endpoint,
-        challenger=request.challenger,
-        champion=request.champion,
-        latency_slo_ms=request.latency_slo_ms,
-    )
+def _source(request: WatchRequest, hook: SlipwayAwsHook, bucket: ArtifactBucket, endpoint: str) -> MetricSource:
+    arms = {"endpoint": endpoint, "challenger": request.challenger, "champion": request.champion}
+    sources: list[MetricSource] = []
+    if request.source != "captures":
+        sources.append(CloudWatchMetricSource(hook.client("cloudwatch"), latency_slo_ms=request.latency_slo_ms, **arms))
+    if request.source != "cloudwatch":
+        sources.append(CaptureMetricSource(bucket.s3, bucket.name, **arms))
+    source = sources[0] if len(sources) == 1 else JoinedMetricSource(*sources)
     if request.reference is None:
         return source
     reference = request.reference

@@ -9,6 +9,7 @@ from datetime import datetime
 from slipway.canary.judge import JudgePolicy, Look, Verdict, judge
 from slipway.canary.metric_source import MetricSource
 from slipway.canary.progress import StepProgress
+from slipway.canary.shown import lines_of
 from slipway.canary.step import OnInconclusive, StepClock, StepDecision, StepFlags, decide
 from slipway.canary.window import MetricWindow, closed_window
 
@@ -26,6 +27,7 @@ class StepRules:
     on_inconclusive: OnInconclusive
     period_seconds: int
     settle_seconds: int
+    dry_run: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def evaluate(step: StepProgress, rules: StepRules, source: MetricSource, flags: 
         dict(rules.policies),
         planned_share=step.weight_pct / 100 if step.weight_pct < FULL_WEIGHT_PCT else None,
         latched_failure=step.failed_because,
+        dry_run=frozenset(rules.dry_run),
     )
     clock = StepClock(
         elapsed_seconds=(now - step.began_at).total_seconds(),
@@ -79,6 +82,7 @@ def _after(step: StepProgress, look: Look) -> StepProgress:
             "verdict": look.verdict,
             "looks": step.looks + 1,
             "said": "; ".join(look.reasons),
+            "shown": lines_of(look),
             "failed_because": failed,
         }
     )

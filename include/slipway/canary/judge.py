@@ -31,6 +31,8 @@ from slipway.canary.share import ShareCheck, check_share
 PASS_ALPHA = 0.10
 #: The margin is at least this part of the accepted rate; a fixed number of points would never be shown at high rates.
 RELATIVE_MARGIN = 0.5
+#: Chance that a rate is ever outside the interval that is shown for it, over all looks.
+INTERVAL_ALPHA = 0.05
 #: Beyond this the answer to "how many more requests" is "more than this service will see".
 _SEARCH_LIMIT_REQUESTS = 1 << 30
 
@@ -68,13 +70,18 @@ class JudgePolicy:
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """One comparison at one look, with everything that a person needs to check it."""
+    """One comparison at one look, with everything that a person needs to check it.
+
+    The intervals hold the arms' true rates at all looks at once, with a confidence of 95 %.
+    """
 
     name: str
     verdict: Verdict
     reason: str
     challenger: ArmCounts
     champion: ArmCounts
+    challenger_interval: tuple[float, float]
+    champion_interval: tuple[float, float]
     e_value: float
     e_value_needed: float
     rate_to_rule_out: float
@@ -156,6 +163,8 @@ def compare(
         reason=reason,
         challenger=challenger,
         champion=champion,
+        challenger_interval=_interval(challenger),
+        champion_interval=_interval(champion),
         e_value=_finite_exp(log_worse),
         e_value_needed=1.0 / policy.alpha,
         rate_to_rule_out=_rate_to_rule_out(champion, policy),
@@ -249,6 +258,12 @@ def _passes_when_scaled(challenger: ArmCounts, champion: ArmCounts, policy: Judg
 def _scaled(arm: ArmCounts, factor: float) -> ArmCounts:
     requests = max(1, round(arm.requests * factor))
     return ArmCounts(requests=requests, bad=min(requests, round(arm.bad * factor)))
+
+
+def _interval(arm: ArmCounts) -> tuple[float, float]:
+    bounds = (confidence.lower_bound, confidence.upper_bound)
+    low, high = (bound(arm.requests, arm.bad, INTERVAL_ALPHA) for bound in bounds)
+    return low, high
 
 
 def _finite_exp(log_value: float) -> float:

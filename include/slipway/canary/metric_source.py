@@ -16,6 +16,10 @@ SLOW = "slow"
 #: The container refused the request (4xx). What clients do wrong meets both arms alike, so what differs between the
 #: arms is of the model's own making, such as a signature that has changed.
 REJECTED = "rejected"
+#: Captured: answered, but with an error, with missing values, or with fewer or more answers than rows.
+ANSWER = "answer"
+#: Captured: the answer is outside the range in which 98 % of the champion's earlier answers lie.
+UNLIKE = "unlike"
 COMPARISONS = (ERROR, SLOW, REJECTED)
 
 _METRIC_OF = {ERROR: "Invocation5XXErrors", REJECTED: "Invocation4XXErrors"}

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slipway.canary.metric_source import ERROR, REJECTED, SLOW
+from slipway.canary.metric_source import ANSWER, ERROR, REJECTED, SLOW, UNLIKE
 from slipway.canary.progress import StepProgress
 from slipway.errors import InvalidParamsError
 
+MetricsSource = Literal["cloudwatch", "captures", "both"]
+
 #: How the comparisons of a step share its alpha; see docs/adr/0016. Most bad releases show themselves by errors.
-ALPHA_SHARES = {ERROR: 0.6, SLOW: 0.2, REJECTED: 0.2}
+ALPHA_SHARES: Mapping[MetricsSource, Mapping[str, float]] = {
+    "cloudwatch": {ERROR: 0.6, SLOW: 0.2, REJECTED: 0.2},
+    "captures": {ANSWER: 0.8, UNLIKE: 0.2},
+    "both": {ERROR: 0.5, SLOW: 0.15, REJECTED: 0.15, ANSWER: 0.1, UNLIKE: 0.1},
+}
 
 
 class CanaryPlan(BaseModel):
@@ -25,6 +32,7 @@ class CanaryPlan(BaseModel):
     bake_seconds: float = Field(gt=0, description="How long each step lasts at least.")
     max_hold_seconds: float = Field(ge=0, description="How long a step may stay unsettled beyond that.")
     alpha: float = Field(gt=0, lt=1, description="Chance that a healthy release is rolled back, over the whole run.")
+    source: MetricsSource = Field("cloudwatch", description="Where the counts come from.")
 
     @model_validator(mode="after")
     def _weights_rise(self) -> CanaryPlan:
@@ -44,13 +52,13 @@ class CanaryPlan(BaseModel):
 
         Args:
             step: Number of the step, from 1; the bake has the number after the last weight's.
-            comparison: ``error``, ``slow`` or ``rejected``.
+            comparison: ``error``, ``slow``, ``rejected``; of captures ``answer``, ``unlike``.
 
         Returns:
             A chance, above 0 and below alpha.
         """
         halvings = min(step, len(self.weights_pct))
-        return float(self.alpha * 0.5**halvings * ALPHA_SHARES[comparison])
+        return float(self.alpha * 0.5**halvings * ALPHA_SHARES[self.source][comparison])
 
     def planned_share(self, step: int) -> float:
         """The challenger's share of the traffic in a step.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from slipway.canary.judge import JudgePolicy
-from slipway.canary.metric_source import ERROR, REJECTED, SLOW
+from slipway.canary.metric_source import ANSWER, ERROR, REJECTED, SLOW, UNLIKE
 from slipway.canary.plan import CanaryPlan
 from slipway.spec import PromoteSpec
 
 #: The latency objective is read as one for 99 of 100 requests: fewer slow ones never fail a release.
 SLOW_IGNORE_BELOW = 0.01
+#: A fiftieth of the champion's own answers lie in its tails; a release may have somewhat more there.
+UNLIKE_IGNORE_BELOW = 0.05
 
 
 def judge_policies(promote: PromoteSpec, plan: CanaryPlan, step: int) -> dict[str, JudgePolicy]:
@@ -20,12 +22,19 @@ def judge_policies(promote: PromoteSpec, plan: CanaryPlan, step: int) -> dict[st
         step: Number of the step, from 1; the bake has the number after the last weight's.
 
     Returns:
-        Policies by comparison; ``slow`` only when the spec has a latency objective.
+        Policies by comparison; ``slow`` only when the spec has a latency objective, ``unlike`` only while both arms
+        are served, since it compares answers of the same time.
     """
     ignored = promote.ignore_errors_below_pct / 100
-    floors = {ERROR: ignored, REJECTED: ignored}
-    if promote.latency_slo_ms is not None:
-        floors[SLOW] = max(SLOW_IGNORE_BELOW, ignored)
+    floors: dict[str, float] = {}
+    if plan.source != "captures":
+        floors |= {ERROR: ignored, REJECTED: ignored}
+        if promote.latency_slo_ms is not None:
+            floors[SLOW] = max(SLOW_IGNORE_BELOW, ignored)
+    if plan.source != "cloudwatch":
+        floors[ANSWER] = ignored
+        if step <= len(plan.weights_pct):
+            floors[UNLIKE] = max(UNLIKE_IGNORE_BELOW, ignored)
     return {
         name: JudgePolicy(
             alpha=plan.alpha_of(step, name),

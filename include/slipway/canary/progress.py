@@ -23,6 +23,7 @@ class StepProgress(BaseModel):
     verdict: Verdict = Field(Verdict.NO_DATA, description="of the last look")
     looks: int = Field(0, ge=0)
     said: str = Field("", description="counts, rates and requests still needed, as of the last look")
+    shown: tuple[str, ...] = Field((), description="the last look, a line for each comparison")
     failed_because: str | None = Field(None, description="latched: a failure stays one")
     ended_at: AwareDatetime | None = None
     approved_by: str | None = Field(None, description="who let it go on without a pass")

@@ -8,6 +8,7 @@ something.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from slipway.lease import Lease
 from slipway.ledger import Ledger, LedgerEntry
 from slipway.state import EndpointState, Flags, StateStore
 from slipway.transition import lower_flag
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ class StepWatch:
                     "approved_by": decision.reason if unpassed else None,
                 }
             )
+        for line in step.shown:
+            log.info("step %d, look %d: %s", step.number, step.looks, line)
         # The ledger first: a watch that is killed in between looks again, and no verdict that counts is missing there.
         self._write_down(evaluation, decision, step)
         self._keep(step)
@@ -199,7 +204,7 @@ def step_flags(flags: Flags) -> StepFlags:
 
 
 def look_detail(evaluation: Evaluation, decision: StepDecision) -> dict[str, Any]:
-    """A look as the ledger and the pages show it: counts, rates, evidence, requests still needed."""
+    """A look as the ledger has it: counts, intervals of the rates, evidence, requests still needed."""
     look = evaluation.look
     return {
         "look": evaluation.step.looks,
@@ -214,12 +219,15 @@ def look_detail(evaluation: Evaluation, decision: StepDecision) -> dict[str, Any
                 "verdict": str(each.verdict),
                 "challenger": dataclasses.asdict(each.challenger),
                 "champion": dataclasses.asdict(each.champion),
+                "challenger_interval": list(each.challenger_interval),
+                "champion_interval": list(each.champion_interval),
                 "e_value": each.e_value,
                 "e_value_needed": each.e_value_needed,
                 "rate_to_rule_out": each.rate_to_rule_out,
                 "e_value_no_worse": each.e_value_no_worse,
                 "e_value_no_worse_needed": each.e_value_no_worse_needed,
                 "requests_needed": each.requests_needed,
+                "dry_run": each.dry_run,
             }
             for each in look.comparisons
         ],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
     from slipway.canary.progress import StepProgress
-    from slipway.state import EndpointState
+    from slipway.state import EndpointState, GateAnswer
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ def _notes(state: EndpointState | None) -> tuple[str, ...]:
     notes = []
     if state.promotion:
         notes.append(f"release {state.promotion.release_id} is being promoted ({state.promotion.strategy})")
-        notes += [_step_note(step) for step in state.promotion.steps]
+        notes += [note for step in state.promotion.steps for note in _step_notes(step)]
+        notes += [f"gate of {each.place}: {_said(each)}" for each in state.promotion.gates]
     if state.approved:
         notes.append(f"release {state.approved.release_id} is approved by {state.approved.by} and not yet promoted")
     for name, flag in state.flags:
@@ -114,7 +115,13 @@ def _notes(state: EndpointState | None) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _step_note(step: StepProgress) -> str:
+def _step_notes(step: StepProgress) -> list[str]:
+    """The step in a line; while it goes on or when it failed, a line more for each comparison."""
     verdict = f"step {step.number} at {step.weight_pct:g} %: {step.verdict} after {step.looks} looks"
-    why = step.failed_because or step.said
-    return f"{verdict}; {why}" if why else verdict
+    lines = [f"  {line}" for line in step.shown] if step.ended_at is None or step.failed_because else []
+    why = step.failed_because or step.approved_by or ("" if lines else step.said)
+    return [f"{verdict}; {why}" if why else verdict, *lines]
+
+
+def _said(answer: GateAnswer) -> str:
+    return f"{'yes' if answer.allow else 'no'}, {answer.by}{f': {answer.reason}' if answer.reason else ''}"

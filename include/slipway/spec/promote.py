@@ -27,6 +27,12 @@ def _check_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
     raise broken_rule("percentages that increase, each above 0 and below 100, such as [5, 25, 50]")
 
 
+Comparison = Literal["error", "slow", "rejected", "answer", "unlike"]
+_CLOUDWATCH = ("error", "slow", "rejected")
+_CAPTURES = ("answer", "unlike")
+COMPARISONS = {"cloudwatch": _CLOUDWATCH, "captures": _CAPTURES, "both": (*_CLOUDWATCH, *_CAPTURES)}
+
+
 class MetricsSpec(Section):
     """Which metric points a verdict may count."""
 
@@ -36,6 +42,21 @@ class MetricsSpec(Section):
     settle_seconds: int = Field(
         120, ge=0, le=3600, description="Seconds after the end of a period until its points are taken as complete."
     )
+    source: Literal["cloudwatch", "captures", "both"] = Field(
+        "cloudwatch",
+        description="`cloudwatch` counts failed, slow and refused calls, `captures` looks at the answers of captured "
+        "calls (needs `monitor.capture_pct`).",
+    )
+    dry_run: Annotated[tuple[Comparison, ...], AfterValidator(unique)] = Field(
+        ("unlike",), strict=False, description="Comparisons that are shown and decide nothing."
+    )
+
+    @model_validator(mode="after")
+    def _check_dry_run(self) -> Self:
+        always_there = [name for name in COMPARISONS[self.source] if name not in ("slow", "unlike")]
+        if set(always_there) <= set(self.dry_run):
+            raise broken_rule(f"that one of {', '.join(always_there)} decides with source {self.source}", "dry_run")
+        return self
 
 
 class PromoteSpec(Section):

@@ -118,6 +118,15 @@ class ServiceSpec(Section):
         }
 
     @model_validator(mode="after")
+    def _check_captures(self) -> Self:
+        if self.promote.metrics.source != "cloudwatch" and not self.monitor.capture_pct:
+            raise broken_rule(
+                f"a monitor.capture_pct above 0 beside source: {self.promote.metrics.source}",
+                *("promote", "metrics", "source"),
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_drift_policy(self) -> Self:
         if self.monitor.on_drift == "retrain" and self.retrain is None:
             raise broken_rule("a retrain section beside on_drift: retrain", "monitor", "on_drift")

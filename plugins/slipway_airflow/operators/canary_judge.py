@@ -32,7 +32,7 @@ NO_LATENCY_SLO_MS = 60_000.0
 class CanaryJudgeOperator(CanaryOperator):
     """Judge a step until it passes, fails, or a person decides.
 
-    Looks at CloudWatch's counts of both variants each time another metric period has closed. Every
+    Looks at the counts of both variants each time another metric period has closed. Every
     look is in the log, the endpoint's state and the ledger. The flags ``hold``, ``abort`` and
     ``approve_now`` are obeyed within seconds. A failure fails the task, so that the promotion's
     teardown takes the release back. Skips when the promotion's plan has no such step.
@@ -48,7 +48,8 @@ class CanaryJudgeOperator(CanaryOperator):
     :param region_name: AWS region; the connection's when None. (templated)
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: Configuration of the botocore clients.
-    :return: ``step``, ``verdict``, ``looks``, ``reason``.
+    :return: ``step``, ``verdict``, ``looks``, ``reason``, and ``comparisons``: for each of them a line with counts,
+        rates, intervals, evidence and the requests still needed.
     """
 
     def __init__(
@@ -108,6 +109,8 @@ class CanaryJudgeOperator(CanaryOperator):
         """
         canary = self.under_way(run)
         step = find_step(canary.promotion.steps, canary.number_of(self.step))
+        for line in step.shown if step else ():
+            self.log.info("%s", line)
         if action != Action.ADVANCE:
             raise CanaryFailedError(f"Release {canary.promotion.release_id} is taken back: {reason}")
         self.log.info("Step decided: %s", reason)
@@ -116,6 +119,7 @@ class CanaryJudgeOperator(CanaryOperator):
             "verdict": str(step.verdict) if step else None,
             "looks": step.looks if step else 0,
             "reason": reason,
+            "comparisons": list(step.shown) if step else [],
         }
 
     def request_for(self, run: TaskRun, canary: CanaryUnderWay, number: int) -> WatchRequest:
@@ -136,6 +140,7 @@ class CanaryJudgeOperator(CanaryOperator):
             on_inconclusive=promote.on_inconclusive,
             period_seconds=promote.metrics.period_seconds,
             settle_seconds=promote.metrics.settle_seconds,
+            dry_run=tuple(promote.metrics.dry_run),
         )
         reference = self._reference(canary) if is_bake(canary.weight_pct(number)) else None
         return WatchRequest(
@@ -149,6 +154,7 @@ class CanaryJudgeOperator(CanaryOperator):
             latency_slo_ms=promote.latency_slo_ms or NO_LATENCY_SLO_MS,
             reference=window_to_dict(reference) if reference else None,
             alarm=canary.promotion.alarm,
+            source=canary.plan.source,
         )
 
     def watched(self, run: TaskRun, number: int) -> dict[str, Any]:

@@ -120,6 +120,7 @@ class PromotionBeginOperator(StageOperator):
             bake_seconds=promote.bake_minutes * 60,
             max_hold_seconds=promote.max_hold_hours * 3600,
             alpha=promote.alpha,
+            source=promote.metrics.source,
         )
         return plan.shortened(self.weights_pct) if self.weights_pct else plan
 

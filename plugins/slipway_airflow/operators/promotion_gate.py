@@ -115,8 +115,7 @@ def _refusal(answer: GateAnswer) -> str:
 def _report(here: Stop) -> str:
     """Return what the person reads: each step so far."""
     lines = [f"It has {here.weight_pct:g} % of the traffic now.", ""]
-    lines += [
-        f"- step {step.number} at {step.weight_pct:g} %: **{step.verdict}** after {step.looks} looks; {step.said}"
-        for step in here.promotion.steps
-    ]
+    for step in here.promotion.steps:
+        lines.append(f"- step {step.number} at {step.weight_pct:g} %: **{step.verdict}** after {step.looks} looks")
+        lines += [f"    - {line}" for line in step.shown or (step.said,)]
     return "\n".join(lines)

@@ -89,10 +89,10 @@ class MemoryS3:
         assert name == "list_objects_v2"
         return self
 
-    def paginate(self, *, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+    def paginate(self, *, Bucket: str, Prefix: str, StartAfter: str = "") -> Iterator[dict[str, Any]]:  # noqa: N803
         with self._lock:
             self.calls.append(("list", Prefix))
-            keys = sorted(key for key in self.objects if key.startswith(Prefix))
+            keys = sorted(key for key in self.objects if key.startswith(Prefix) and key > StartAfter)
         for start in range(0, len(keys), 3):  # small pages: callers must follow them
             page = [{"Key": key, "LastModified": self.modified[key]} for key in keys[start : start + 3]]
             yield {"Contents": page}

@@ -18,7 +18,13 @@ def test_each_step_tells_its_verdict_with_counts_and_what_is_still_needed() -> N
         StepProgress(number=1, weight_pct=5, began_at=NOW, verdict=Verdict.PASS, looks=3, said="error: below 1.50%"),
         StepProgress(number=2, weight_pct=25, began_at=NOW, verdict=Verdict.INCONCLUSIVE, looks=1, said=said),
         StepProgress(
-            number=3, weight_pct=50, began_at=NOW, verdict=Verdict.PASS, looks=2, failed_because="look 1: worse"
+            number=3,
+            weight_pct=50,
+            began_at=NOW,
+            verdict=Verdict.PASS,
+            looks=2,
+            failed_because="look 1: worse",
+            shown=("error FAIL: 30 of 400 = 7.50%",),
         ),
     )
     promotion = Promotion(
@@ -29,4 +35,5 @@ def test_each_step_tells_its_verdict_with_counts_and_what_is_still_needed() -> N
         "step 1 at 5 %: PASS after 3 looks; error: below 1.50%",
         f"step 2 at 25 %: INCONCLUSIVE after 1 looks; {said}",
         "step 3 at 50 %: PASS after 2 looks; look 1: worse",
+        "  error FAIL: 30 of 400 = 7.50%",
     )

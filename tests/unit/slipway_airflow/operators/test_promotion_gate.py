@@ -54,7 +54,7 @@ def test_the_approvers_are_asked_with_what_was_judged(
     assert waiting.value.timeout == timedelta(hours=2)
     (request,) = asked
     assert request["subject"] == f"May release {'b' * 12} of flights (version 2) have 50 % of the traffic?"
-    assert "step 1 at 5 %: **PASS** after 3 looks; below 1.00%" in request["body"]
+    assert "step 1 at 5 %: **PASS** after 3 looks\n    - below 1.00%" in request["body"]
     assert [user["id"] for user in request["assigned_users"]] == ["ann", "bob"]
 
 
