@@ -13,7 +13,8 @@ lets only what is better go on.
 | `register` | a new version under the alias `candidate`, which wakes `<service>.deploy` |
 | `hold` | a new version, tagged with the reasons; nothing is woken |
 
-**It runs** by the schedule of the spec, by hand with *Trigger*, or by REST. Pausing this DAG stops the schedule.
+**It runs** by the schedule of the spec, on drift, by a message on the spec's queue, by hand or by REST. Pausing this
+DAG stops the schedule.
 Data is dealt with once: the watermark advances in `register`, `hold` and the quarantine, so a run that fails before
 leaves its data to the next one.
 
@@ -41,7 +42,7 @@ from slipway_airflow.sensors.catalog_new_data import CatalogNewDataSensor
 from slipway_airflow.sensors.new_data import NewDataSensor
 from slipway_airflow.sensors.s3_new_data import S3NewDataSensor
 from slipway_airflow.sensors.table_new_data import TableNewDataSensor
-from slipway_dags.assets import candidate, drifted
+from slipway_dags.assets import arrived, candidate, drifted
 from slipway_dags.notices import when_held, when_quarantined
 from slipway_dags.params import checked_by, overrides_param, reason_param
 from slipway_dags.services import common_arguments, page, service_dags
@@ -65,7 +66,7 @@ def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
     with DAG(
         **common_arguments(spec, platform, "retrain"),
         description=f"Fit {spec.model} again on new data; only what is better goes on.",
-        schedule=_schedule(spec, settings),
+        schedule=_schedule(spec, platform, settings),
         params={
             "reason": reason_param(),
             "dry_run": Param(False, type="boolean", title="Dry run", description="Train and judge, register nothing."),
@@ -123,13 +124,15 @@ def _sensor(settings: RetrainSpec) -> type[NewDataSensor]:
     return TableNewDataSensor if settings.data.jdbc else CatalogNewDataSensor
 
 
-def _schedule(spec: ServiceSpec, settings: RetrainSpec) -> Any:
-    """By time, and by drift: whichever comes first."""
-    on_drift = [drifted(spec.name)]
+def _schedule(spec: ServiceSpec, platform: Platform, settings: RetrainSpec) -> Any:
+    """By time, by drift and by new data: whichever comes first."""
+    causes: Any = drifted(spec.name)
+    if settings.data.arrivals_queue:
+        causes |= arrived(spec.name, settings.data.arrivals_queue, platform.aws_conn_id)
     if settings.schedule is None:
-        return on_drift
+        return causes if settings.data.arrivals_queue else [causes]
     timetable = CronTriggerTimetable(settings.schedule, timezone=settings.timezone)
-    return AssetOrTimeSchedule(timetable=timetable, assets=on_drift)
+    return AssetOrTimeSchedule(timetable=timetable, assets=causes)
 
 
 globals().update(service_dags(retrain, wanted=lambda spec: spec.retrain is not None))

@@ -5,7 +5,10 @@ An asset only wakes a DAG; what there is to do is read from the registry and the
 
 from __future__ import annotations
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetWatcher
+
+_MOST_MESSAGES, _BATCHES = 10, 5  # that many messages at once are one event: SQS gives ten at most
+_POLL_SECONDS = 10
 
 
 def approved(service: str) -> Asset:
@@ -38,3 +41,26 @@ def drifted(service: str) -> Asset:
     :param service: Name of the service.
     """
     return Asset(name=f"drifted/{service}", uri=f"slipway://{service}/drifted", group="slipway")
+
+
+def arrived(service: str, queue_url: str, aws_conn_id: str | None) -> Asset:
+    """Return the asset "data for this service has arrived", which a watcher of an SQS queue emits.
+
+    S3 or EventBridge tells the queue; wakes ``<service>.retrain``. A message only wakes: it may come twice, too
+    early or for an object that is no data, and what is new and complete is found out by the run, as in any other.
+
+    :param service: Name of the service.
+    :param queue_url: The queue. Messages are deleted as they are read.
+    :param aws_conn_id: The Airflow connection that may read it.
+    """
+    from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
+
+    trigger = SqsSensorTrigger(
+        sqs_queue=queue_url,
+        aws_conn_id=aws_conn_id,
+        max_messages=_MOST_MESSAGES,
+        num_batches=_BATCHES,
+        waiter_delay=_POLL_SECONDS,
+    )
+    watcher = AssetWatcher(name=f"{service}-arrivals", trigger=trigger)
+    return Asset(name=f"arrived/{service}", uri=f"slipway://{service}/arrived", group="slipway", watchers=[watcher])

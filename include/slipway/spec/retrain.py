@@ -62,6 +62,21 @@ class DataSpec(Section):
     success_marker: ColumnName | None = Field(
         None, description="Name of the empty object, such as _SUCCESS, that marks a folder as complete."
     )
+    arrivals_queue: (
+        Annotated[
+            str,
+            TextRule(
+                "the URL of an SQS queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/flights-data",
+                r"https?://[\w.:-]+/\d{12}/[\w-]+(?:\.fifo)?",
+                500,
+            ),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Queue that is told of new data, by S3 or EventBridge; a message starts a run, which waits until "
+        "the data is complete. Only this service reads it.",
+    )
     late_within: float = Field(
         3600.0,
         ge=0,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from slipway_dags.assets import approved, candidate, drifted
+from slipway_dags.assets import approved, arrived, candidate, drifted
 
 
 def test_each_service_has_its_own_asset() -> None:
@@ -17,3 +17,9 @@ def test_drift_has_one_too() -> None:
 def test_a_candidate_has_one_too() -> None:
     asset = candidate("flights")
     assert (asset.name, asset.uri) == ("candidate/flights", "slipway://flights/candidate")
+
+
+def test_the_arrival_of_data_has_one_with_a_watcher_of_its_own() -> None:
+    asset = arrived("flights", "https://sqs.eu-central-1.amazonaws.com/123456789012/flights", "aws_default")
+    assert (asset.name, asset.uri) == ("arrived/flights", "slipway://flights/arrived")
+    assert [watcher.name for watcher in asset.watchers] == ["flights-arrivals"]

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
 
 RETRAIN = """
 retrain:
@@ -109,3 +110,26 @@ def test_prepare_is_there_only_when_the_spec_asks(project: Path, read_dags: Call
     changed = read_dags().dags["churn.retrain"]
     assert changed.get_task("await_data").downstream_task_ids == {"prepare"}
     assert changed.get_task("prepare").downstream_task_ids == {"validate_data"}
+
+
+QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/churn-data"
+
+
+@pytest.mark.parametrize("schedule", ["", '  schedule: "@monthly"\n'])
+def test_a_queue_is_watched_beside_drift_and_time(
+    project: Path, read_dags: Callable[[], DagBag], schedule: str
+) -> None:
+    text = RETRAIN.replace('  schedule: "@monthly"\n', schedule)
+    text = text.replace("{s3: s3://lake/churn/}", f"{{s3: s3://lake/churn/, arrivals_queue: {QUEUE}}}")
+    with (project / "services" / "churn.yaml").open("a") as file:
+        file.write(text)
+    dag = read_dags().dags["churn.retrain"]
+    condition = dag.schedule.asset_condition if schedule else dag.schedule
+    assets = {asset.name: asset for asset in condition.objects}
+    assert set(assets) == {"drifted/churn", "arrived/churn"}
+    (watcher,) = assets["arrived/churn"].watchers
+    assert watcher.trigger.sqs_queue == QUEUE
+    assert watcher.trigger.aws_conn_id == "aws_default"
+    stored = DagSerialization.to_dict(dag)
+    assert QUEUE in str(stored)
+    assert DagSerialization.from_dict(stored).task_ids == dag.task_ids
