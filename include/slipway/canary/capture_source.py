@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TAILS = (0.01, 0.99)
 #: Fewer answers of the champion do not say where its tails are.
 MIN_ANSWERS = 200
+_GROWTH = 1.1
 _NAN = float("nan")
 
 
@@ -120,17 +121,24 @@ def _in_window(calls: _Calls, window: MetricWindow) -> _Arm:
     return _Arm(period[inside], np.array(calls.usable)[inside] > 0, np.array(calls.number)[inside])
 
 
-def _tails(champion: _Arm, periods: int) -> list[tuple[float, float] | None]:
-    """For each period the champion's tails before it: a limit that does not depend on what it is applied to."""
+def _tails(champion: _Arm, periods: int) -> NDArray[np.float64]:
+    """For each period the champion's tails before it: limits that do not depend on what they are applied to.
+
+    They are computed anew whenever the answers before have grown by a tenth, so a long wait costs little.
+
+    Returns:
+        An array of (low, high); NaN where there are too few answers.
+    """
     has_number = np.isfinite(champion.number)
     period, number = champion.period[has_number], champion.number[has_number]
     order = np.argsort(period, kind="stable")
     period, number = period[order], number[order]
-    before = np.searchsorted(period, np.arange(periods), side="left")
-    limits: list[tuple[float, float] | None] = []
-    for count in before:
-        low, high = np.quantile(number[:count], TAILS) if count >= MIN_ANSWERS else (0.0, 0.0)
-        limits.append((float(low), float(high)) if count >= MIN_ANSWERS else None)
+    limits = np.full((periods, 2), _NAN)
+    present, known = np.array([_NAN, _NAN]), 0
+    for index, count in enumerate(np.searchsorted(period, np.arange(periods), side="left")):
+        if count >= max(MIN_ANSWERS, known * _GROWTH):
+            present, known = np.quantile(number[:count], TAILS), int(count)
+        limits[index] = present
     return limits
 
 
@@ -140,15 +148,13 @@ def _usable_counts(arm: _Arm, periods: int) -> list[ArmCounts]:
     return [ArmCounts(int(every), int(part)) for every, part in zip(requests, bad, strict=True)]
 
 
-def _unlike_counts(arm: _Arm, periods: int, tails: Sequence[tuple[float, float] | None]) -> list[ArmCounts]:
-    counts = []
-    has_number = np.isfinite(arm.number)
-    for period in range(periods):
-        limits = tails[period]
-        found = arm.number[has_number & (arm.period == period)] if limits else arm.number[:0]
-        low, high = limits or (0.0, 0.0)
-        counts.append(ArmCounts(len(found), int(np.sum((found < low) | (found > high)))))
-    return counts
+def _unlike_counts(arm: _Arm, periods: int, tails: NDArray[np.float64]) -> list[ArmCounts]:
+    low, high = tails[arm.period].T
+    compared = np.isfinite(arm.number) & np.isfinite(low)
+    outside = compared & ((arm.number < low) | (arm.number > high))
+    requests = np.bincount(arm.period[compared], minlength=periods)
+    bad = np.bincount(arm.period[outside], minlength=periods)
+    return [ArmCounts(int(every), int(part)) for every, part in zip(requests, bad, strict=True)]
 
 
 def _compared(arms: Sequence[Sequence[ArmCounts]]) -> ComparisonCounts:

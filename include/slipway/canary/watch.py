@@ -212,6 +212,7 @@ def look_detail(evaluation: Evaluation, decision: StepDecision) -> dict[str, Any
         "verdict": str(look.verdict),
         "action": str(decision.action),
         "reasons": list(look.reasons),
+        "shown": list(evaluation.step.shown),
         "share": dataclasses.asdict(look.share) if look.share else None,
         "comparisons": [
             {

@@ -277,12 +277,13 @@ def rollback(
 def looks(
     service: Service,
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    as_json: AsJson = False,
     project: Project = None,
 ) -> None:
-    """Print the judge's latest looks: counts, rates, evidence, requests still needed."""
+    """Print the judge's latest looks: counts, rates, intervals, evidence, requests still needed."""
     from slipway.cli.promotion import show_looks
 
-    show_looks(service, project, limit)
+    show_looks(service, project, limit, as_json=as_json)
 
 
 @app.command()

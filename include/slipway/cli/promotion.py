@@ -109,15 +109,20 @@ def resume(service: str, project: Path | None) -> None:
     typer.echo(f"{endpoint}: no longer held")
 
 
-def show_looks(service: str, project: Path | None, limit: int) -> None:
+def show_looks(service: str, project: Path | None, limit: int, *, as_json: bool = False) -> None:
     """Print the judge's latest looks as the ledger has them, newest first."""
     from slipway.ledger import Ledger
 
     session, bucket = _session(project)
     records = Ledger(session.client("s3"), bucket).read(service)
-    for record in [each for each in records if each.action == "looked"][:limit]:
+    found = [each for each in records if each.action == "looked"][:limit]
+    if as_json:
+        typer.echo(json.dumps([each.model_dump(mode="json") for each in found], indent=2))
+        return
+    for record in found:
         typer.echo(f"{record.at:%Y-%m-%d %H:%M:%S} {record.subject}: {record.reason}")
-        typer.echo(f"  {json.dumps(record.detail['comparisons'])}")
+        for line in record.detail.get("shown", []):
+            typer.echo(f"  {line}")
 
 
 def _states(service: str, project: Path | None) -> tuple[str, StateStore]:

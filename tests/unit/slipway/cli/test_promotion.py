@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from moto import mock_aws
 from typer.testing import CliRunner
 
 from slipway.cli.app import app
+from slipway.ledger import Ledger, LedgerEntry
 from slipway.state import EndpointState, Promotion, StateStore
 
 BUCKET = "slipway-123456789012-us-east-1"
@@ -74,6 +76,22 @@ def test_resume_takes_a_hold_back(project: Path) -> None:
     state, _ = states.read("flights-prod")
     assert state is not None
     assert state.flags.hold is None
+
+
+@mock_aws
+def test_looks_are_lines_for_people_and_json_for_programs(project: Path) -> None:
+    store()
+    ledger = Ledger(boto3.client("s3", region_name="us-east-1"), BUCKET)
+    detail = {"shown": ["error PASS: 12 of 4,000 = 0.30%"], "comparisons": [{"name": "error", "e_value": 0.01}]}
+    for action in ("looked", "shifted"):
+        entry = LedgerEntry(action=action, subject="step 1 of flights-prod", user="ann", reason="passed", detail=detail)
+        ledger.record("flights", "run_1", "step_1.judge", entry)
+    code, output = run("looks", "flights")
+    assert code == 0, output
+    assert output.splitlines()[0].endswith("step 1 of flights-prod: passed")
+    assert output.splitlines()[1:] == ["  error PASS: 12 of 4,000 = 0.30%"]
+    [record] = json.loads(run("looks", "flights", "--json")[1])
+    assert record["detail"]["comparisons"][0]["e_value"] == 0.01
 
 
 @mock_aws
