@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent))  # `demo` is no installed package
+# pyspark takes a program whose main module has no file for its own doctests and ends it; xdist's workers are such.
+vars(sys.modules["__main__"]).setdefault("__file__", __file__)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -272,9 +272,7 @@ def test_invalid_rows_meet_the_same_fate(spark: Any, train: Any, tmp_path: Path,
         np.testing.assert_allclose(program.score(batch_of(fresh)), expected, rtol=1e-12)
 
 
-def test_an_mlflow_model_is_converted_proven_and_served_without_java(
-    spark: Any, train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_mlflow_model_is_converted_proven_and_served_without_java(spark: Any, train: Any, tmp_path: Path):
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -283,9 +281,6 @@ def test_an_mlflow_model_is_converted_proven_and_served_without_java(
 
     from slipway_serving.convert.convert import convert
 
-    # Spark 4.3 takes a process whose main module has no file, as workers of pytest-xdist have none, for a doctest and
-    # ends it.
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
     fitted = Pipeline(stages=[*indexed(), GBTClassifier(maxIter=5, seed=1)]).fit(train)
     schema = Schema([ColSpec(kind, name) for name, kind in COLUMNS])
     signature = ModelSignature(inputs=schema, outputs=Schema([ColSpec("double")]))
