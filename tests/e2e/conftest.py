@@ -38,6 +38,7 @@ KEEP = bool(os.environ.get("SLIPWAY_E2E_KEEP"))
 SERVICES = {
     "tiny": "approval: {approver_ids: [approver]}",
     "seen": "approval: {approver_ids: [approver]}",
+    "unsigned": "approval: {approver_ids: [approver]}",
     "late": "approval: {approver_ids: [approver], timeout_hours: 0.002}",
 }
 

@@ -36,13 +36,13 @@ def test_a_run_that_asks_for_what_is_not_there(world, conf, error, said) -> None
 
 
 def test_a_model_without_signature(world) -> None:
-    world.register("late", signature=False)
+    world.register("unsigned", signature=False)
 
-    run = world.finished(world.trigger("late.deploy"), seconds=120)
+    run = world.finished(world.trigger("unsigned.deploy"), seconds=120)
 
     assert "ModelNotDeployableError" in world.errors(run)["resolve_model"]
     assert "signature" in world.errors(run)["resolve_model"]
-    assert "late-dev" not in world.endpoints()
+    assert "unsigned-dev" not in world.endpoints()
 
 
 @pytest.mark.parametrize(
