@@ -42,14 +42,9 @@ KEYS = {"aws_access_key_id": "AKIDTEST", "aws_secret_access_key": "secret", "reg
 
 
 def free_port() -> int:
-    for port in range(5250, 5300):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free port between 5250 and 5299")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
