@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import tiny_image
 from botocore.exceptions import ClientError
-from standin import ROLE, StandIn, make_config, wait_status
+from standin import ROLE, StandIn, make_config, wait_for, wait_status
 
 pytestmark = pytest.mark.integration
 
@@ -70,7 +70,7 @@ def check(stand_in: StandIn, made: dict[str, Any]) -> None:
 def test_services_come_back(own_stand_in: StandIn, number: int) -> None:
     made = fill(own_stand_in.start())
     if number == signal.SIGKILL:
-        time.sleep(1.5)  # a crash may lose the last second
+        wait_for(lambda: not own_stand_in.get("/_localaws/health")["unsaved"])  # a crash may lose the last second
     own_stand_in.stop(number)
     check(own_stand_in.start(), made)
     assert "is not kept over restarts" not in (own_stand_in.state / "server.log").read_text()
@@ -123,13 +123,24 @@ def test_what_sagemaker_said_yes_to_outlives_a_crash_in_that_moment(own_stand_in
     own_stand_in.start()
     uri = tiny_image.push(own_stand_in.client("ecr"), tiny_image.build(), "slipway/tiny", "v1")
     sagemaker = own_stand_in.client("sagemaker")
-    for number in range(5):
+    for number in range(3):
         config = make_config(sagemaker, f"at-once-{number}", {"main": (1.0, {})}, uri)
         sagemaker.create_endpoint(EndpointName=f"at-once-{number}", EndpointConfigName=config)
         own_stand_in.stop(signal.SIGKILL)
         own_stand_in.start()
         sagemaker = own_stand_in.client("sagemaker")
         assert sagemaker.describe_endpoint(EndpointName=f"at-once-{number}")["EndpointStatus"] != "Failed"
+
+
+def test_a_stop_while_an_endpoint_is_being_created_does_not_wait_for_ever(own_stand_in: StandIn) -> None:
+    own_stand_in.start()
+    uri = tiny_image.push(own_stand_in.client("ecr"), tiny_image.build(), "slipway/tiny", "v1")
+    sagemaker = own_stand_in.client("sagemaker")
+    config = make_config(sagemaker, "halfway", {"main": (1.0, {})}, uri)
+    sagemaker.create_endpoint(EndpointName="halfway", EndpointConfigName=config)
+    own_stand_in.stop()
+    own_stand_in.start()
+    wait_status(own_stand_in.client("sagemaker"), "halfway", "InService")
 
 
 def test_a_state_that_cannot_be_read_is_set_aside(own_stand_in: StandIn) -> None:

@@ -6,12 +6,14 @@ challenger is gone.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from slipway.endpoints.resource import describe
 from slipway.endpoints.restore import restore_config
 from slipway.endpoints.scaling import remove_scaling, resume_scaling
+from slipway.endpoints.settle import settled
 from slipway.endpoints.traffic import ensure_instances, ensure_weights, instances_of
 from slipway.endpoints.two_variants import split
 
@@ -57,8 +59,10 @@ def take_back(
 
 def _stop_harm(sagemaker: SageMakerClient, endpoint: str, promotion: Promotion, recorded: Recorded) -> datetime | None:
     plan = promotion.plan
-    found = describe(sagemaker, "endpoint", endpoint)
-    if plan is None or found is None or set(instances_of(found)) != {plan.champion, plan.challenger}:
+    if plan is None:
+        return None
+    found = settled(sagemaker, endpoint, time.sleep)  # a try that was killed may have asked for the old config already
+    if set(instances_of(found)) != {plan.champion, plan.challenger}:
         return None
     weights = split(plan.champion, plan.challenger, 0.0)
     ensure_weights(sagemaker, endpoint, weights, config_name=found["EndpointConfigName"])

@@ -85,14 +85,16 @@ class TrainerProcess:
             child.wait()
 
     def _result(self, code: int) -> dict[str, Any]:
-        if code == 0:
-            result: dict[str, Any] = json.loads((self._workdir / "result.json").read_text(encoding="utf-8"))
-            return result
+        result = self._workdir / "result.json"
+        # The result is the last that a trainer does. Libraries' threads can still abort the process while it ends.
+        if result.exists():
+            document: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+            return document
         failure = self._workdir / "failure.json"
         if not failure.exists():
             why = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             raise TransientError(f"The trainer {why} without a word; out of memory? Its output is above.")
-        document = json.loads(failure.read_text(encoding="utf-8"))
-        if document["kind"] in {"unavailable", "unknown"}:
-            raise TransientError(document["message"])
-        raise PermanentError(document["message"])
+        told = json.loads(failure.read_text(encoding="utf-8"))
+        if told["kind"] in {"unavailable", "unknown"}:
+            raise TransientError(told["message"])
+        raise PermanentError(told["message"])

@@ -115,6 +115,7 @@ class StandIn:
             "pid": os.getpid(),
             "uptime_seconds": round(time.time() - self._started_at, 1),
             "restoring": sorted(key.name for key in list(self.controller.restoring)),
+            "unsaved": self.store.unsaved(),
         }
 
     def close(self) -> None:

@@ -41,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         traceback.print_exc()
         return _fail(failure, *_foreign(error))
     result.parent.mkdir(parents=True, exist_ok=True)
-    result.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    draft = result.with_name(f".{result.name}")
+    draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    draft.replace(result)  # there or not there, never half
     return 0
 
 

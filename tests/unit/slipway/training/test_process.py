@@ -94,3 +94,12 @@ def test_a_killed_parent_takes_the_trainer_and_its_children_along(slow_job, tmp_
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     _wait_gone(pids)
+
+
+def test_a_result_counts_also_when_the_process_aborts_at_its_end(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import atexit, os\natexit.register(os.abort)\n")
+    process = TrainerProcess("validate", JOB, tmp_path, {"PYTHONPATH": str(tmp_path)})
+    result = process.run(print)
+    assert result["objects"] == []
+    assert process._child is not None
+    assert process._child.returncode == -signal.SIGABRT

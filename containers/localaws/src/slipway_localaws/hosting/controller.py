@@ -114,15 +114,15 @@ class Controller:
                     self._set(endpoint, "Failed", str(error))
             return
         with MOTO_LOCK:
-            if self._closing.is_set():
-                fleet.stop()
+            if not self._closing.is_set():
+                self._fleets[endpoint.key] = fleet
+                self._hosted[endpoint.key] = endpoint
+                self._open_route(endpoint, fleet)
+                if was_new:
+                    endpoint.creation_time = endpoint.creation_time or now()
+                self._set(endpoint, "InService")
                 return
-            self._fleets[endpoint.key] = fleet
-            self._hosted[endpoint.key] = endpoint
-            self._open_route(endpoint, fleet)
-            if was_new:
-                endpoint.creation_time = endpoint.creation_time or now()
-            self._set(endpoint, "InService")
+        fleet.stop()  # without the lock, which the containers' last log lines need
 
     def _restore(self, endpoint: HostedEndpoint) -> None:
         try:
@@ -149,15 +149,16 @@ class Controller:
             self._finish_update(endpoint, "UpdateRollbackFailed" if failed else "InService", str(error))
             return
         with MOTO_LOCK:
-            if self._closing.is_set():
-                fleet.stop()
-                return
-            old = self._fleets.get(endpoint.key)
-            self._fleets[endpoint.key] = fleet
-            endpoint.adopt(plan, endpoint.pending_variants)
-            self._open_route(endpoint, fleet)
-            self._finish_update(endpoint, "InService", None)
-        if old is not None:
+            closing = self._closing.is_set()
+            if not closing:
+                old = self._fleets.get(endpoint.key)
+                self._fleets[endpoint.key] = fleet
+                endpoint.adopt(plan, endpoint.pending_variants)
+                self._open_route(endpoint, fleet)
+                self._finish_update(endpoint, "InService", None)
+        if closing:
+            fleet.stop()
+        elif old is not None:
             self._drain(old)
 
     def _finish_update(self, endpoint: HostedEndpoint, status: str, reason: str | None) -> None:

@@ -87,6 +87,11 @@ class Store:
         if service in _SAVED_BEFORE_ANSWER:
             self.save()
 
+    def unsaved(self) -> list[str]:
+        """Services whose last changes a crash would lose now."""
+        with self._saving:
+            return sorted(self._changed)
+
     def close(self) -> None:
         """Save everything that is not saved yet."""
         self._closed = True
