@@ -27,6 +27,7 @@ def test_a_rejection_ends_the_run_red_with_who_and_why_and_leaves_production_alo
     assert (entry.user, entry.reason) == ("approver", "the weights look odd")
 
 
+@pytest.mark.long
 def test_two_deploys_at_once_make_one_release_one_endpoint_and_one_promotion(world) -> None:
     world.register("tiny")
     since = world.position()
@@ -45,6 +46,7 @@ def test_two_deploys_at_once_make_one_release_one_endpoint_and_one_promotion(wor
     assert world.state("tiny-prod").champion.model_version == 1
 
 
+@pytest.mark.long
 def test_no_answer_in_time_is_a_no(world) -> None:
     version = world.register("late")
 

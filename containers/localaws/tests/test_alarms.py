@@ -128,6 +128,7 @@ def publish(cloudwatch: Any, name: str, value: float) -> None:
     cloudwatch.put_metric_data(Namespace=name, MetricData=data)
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_an_alarm_goes_off_and_tells_a_topic(cloudwatch: Any, inbox: Inbox, name: str) -> None:
     actions = {"AlarmActions": [inbox.topic_arn], "OKActions": [inbox.topic_arn]}

@@ -124,6 +124,7 @@ def test_capacity_is_brought_within_bounds(scaled: StandIn, endpoint: str) -> No
     assert (activity["StatusCode"], activity["Description"]) == ("Successful", "Setting desired instance count to 3.")
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_traffic_scales_out_and_silence_scales_in(scaled: StandIn, endpoint: str) -> None:
     scaling, runtime = scaled.client("application-autoscaling"), scaled.client("sagemaker-runtime")

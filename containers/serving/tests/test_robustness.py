@@ -180,6 +180,7 @@ def workers_of(server: RunningServer) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_is_replaced(sleeper: Path, tmp_path: Path):
     with serving(sleeper, tmp_path, MODEL_SERVER_WORKERS="2") as server:
         before = workers_of(server)

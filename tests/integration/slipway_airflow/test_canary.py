@@ -134,6 +134,7 @@ def test_a_bad_release_is_taken_back(
     assert service.state().history[-1].reason == "failed: step_1.judge"
 
 
+@pytest.mark.long
 def test_each_task_killed_after_each_change_ends_the_same_with_two_updates(
     canary: MakeCanary, service: Service, registry: MlflowClient
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_rollback_in_mid_canary_killed_after_each_change_updates_once(canary: 
     require_champion_alone(service, config)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("faults", "error"),
     [
@@ -207,6 +209,7 @@ def test_what_aws_cannot_bring_up_leaves_the_champion(
     require_champion_alone(service, config)
 
 
+@pytest.mark.long
 def test_a_rollback_of_sagemaker_that_fails_is_named_and_left_to_a_person(canary: MakeCanary, service: Service) -> None:
     run = canary()
     where = {"endpoint": f"{service.spec.name}-prod", "count": 1}
@@ -222,6 +225,7 @@ def test_a_rollback_of_sagemaker_that_fails_is_named_and_left_to_a_person(canary
     assert service.state().promotion is not None, "the task can be cleared when the endpoint is mended"
 
 
+@pytest.mark.long
 def test_throttling_is_tried_again_and_changes_nothing_twice(canary: MakeCanary, service: Service) -> None:
     run = canary()
     run.through("prepare")
@@ -235,6 +239,7 @@ def test_throttling_is_tried_again_and_changes_nothing_twice(canary: MakeCanary,
     assert service.aws.changes(since).count(action) == 1
 
 
+@pytest.mark.long
 def test_weights_that_somebody_else_changes_end_the_canary(canary: MakeCanary, service: Service) -> None:
     run = canary()
     config = service.describe("prod")["EndpointConfigName"]
@@ -251,6 +256,7 @@ def test_weights_that_somebody_else_changes_end_the_canary(canary: MakeCanary, s
     require_champion_alone(service, config)
 
 
+@pytest.mark.long
 def test_an_endpoint_that_somebody_deletes_ends_the_canary_and_can_be_launched_anew(
     canary: MakeCanary, service: Service, promotion: Callable[..., Promotion]
 ) -> None:
@@ -269,6 +275,7 @@ def test_an_endpoint_that_somebody_deletes_ends_the_canary_and_can_be_launched_a
     assert service.ask("prod", 3.0) == 21.0
 
 
+@pytest.mark.long
 def test_an_alarm_that_somebody_deletes_ends_the_canary(canary: MakeCanary, service: Service) -> None:
     run = canary()
     config = service.describe("prod")["EndpointConfigName"]
@@ -280,6 +287,7 @@ def test_an_alarm_that_somebody_deletes_ends_the_canary(canary: MakeCanary, serv
     require_champion_alone(service, config)
 
 
+@pytest.mark.long
 def test_the_alarm_tells_people_while_nobody_looks(canary: MakeCanary, service: Service) -> None:
     run = canary()
     run.through("prepare", "step_1.shift")
@@ -299,6 +307,7 @@ def test_the_alarm_tells_people_while_nobody_looks(canary: MakeCanary, service: 
     assert plan.challenger in told["AlarmDescription"]
 
 
+@pytest.mark.long
 def test_without_traffic_nothing_is_promoted_and_the_hold_ends_in_a_rollback(
     canary: MakeCanary, service: Service
 ) -> None:
@@ -322,6 +331,7 @@ def test_an_abort_takes_the_release_back_and_the_reason_is_kept(canary: MakeCana
     require_champion_alone(service, config)
 
 
+@pytest.mark.long
 def test_approve_now_lets_one_step_go_on_without_evidence(canary: MakeCanary, service: Service) -> None:
     run = canary(max_hold_hours=1)
     run.through("prepare", "step_1.shift")
@@ -330,6 +340,7 @@ def test_approve_now_lets_one_step_go_on_without_evidence(canary: MakeCanary, se
     assert service.state().flags.approve_now is None, "it is about one step"
 
 
+@pytest.mark.long
 def test_three_approvals_while_one_canary_runs_become_one_promotion_of_the_newest(
     canary: MakeCanary, service: Service, promotion: Callable[..., Promotion]
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_lost_canary_is_rolled_back_from_its_state_alone(
     assert tidy(LostCanaryOperator, specs={}) == []
 
 
+@pytest.mark.long
 def test_a_lost_canary_is_rolled_back_with_one_update_though_housekeeping_is_killed(
     promotion: Callable[..., Promotion], service: Service
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_lost_canary_is_rolled_back_with_one_update_though_housekeeping_is_kil
     assert service.state().promotion is None
 
 
+@pytest.mark.long
 def test_a_lost_canary_whose_endpoint_is_gone_is_ended(
     promotion: Callable[..., Promotion], service: Service, tidy: Callable[..., list[str]]
 ) -> None:
@@ -169,6 +171,7 @@ def launch_dev(service: Service, promotion: Callable[..., Promotion], number: in
     return str(service.describe("dev")["EndpointConfigName"])
 
 
+@pytest.mark.long
 def test_idle_dev_endpoints_and_then_their_leftovers_go_and_can_be_brought_back(
     promotion: Callable[..., Promotion],
     service: Service,

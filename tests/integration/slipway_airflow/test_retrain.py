@@ -100,6 +100,7 @@ def test_a_dry_run_leaves_no_trace(with_champion, aws):
     assert not with_champion.watermark.taken
 
 
+@pytest.mark.long
 def test_killed_after_each_write_there_is_one_version_and_no_row_twice(with_champion, mlflow_server, monkeypatch):
     with_champion.put("dirty.parquet", make_rows(50, start="2026-02-01").assign(late=np.nan))
     kills = {}
@@ -246,6 +247,7 @@ def test_an_empty_window_says_so(with_champion):
     assert_nothing_happened(with_champion)
 
 
+@pytest.mark.long
 def test_mlflow_that_goes_down_in_mid_run_leaves_nothing_half_registered(with_champion, mlflow_server, monkeypatch):
     with_champion.run("await_data", "validate_data")
     with failing_after(mlflow_server.url, "/logged-models") as url:

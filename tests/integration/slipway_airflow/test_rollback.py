@@ -107,6 +107,7 @@ def test_a_warm_champion_is_back_by_weight_and_then_alone(
     assert (record.user, record.reason, record.detail["route"]) == ("carol", "complaints", "warm")
 
 
+@pytest.mark.long
 def test_neither_the_retiring_task_nor_a_second_rollback_undoes_the_first(
     promotion: Callable[..., Promotion], service: Service, rollback: Rollback
 ) -> None:
@@ -201,6 +202,7 @@ def test_another_runs_lease_is_respected(
         rollback.execute("record")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("route", ["warm", "config"])
 def test_each_task_killed_after_each_change_comes_to_the_same_end_with_one_update(
     promotion: Callable[..., Promotion], service: Service, registry: MlflowClient, rollback: Rollback, route: str
