@@ -37,6 +37,11 @@ class TrainerProcess:
         self._environment = {**{name: os.environ[name] for name in _KEPT if name in os.environ}, **environment}
         self._child: subprocess.Popen[str] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Process id of the trainer; None before it runs."""
+        return self._child.pid if self._child else None
+
     def run(self, on_line: Callable[[str], None]) -> dict[str, Any]:
         """Run to the end.
 

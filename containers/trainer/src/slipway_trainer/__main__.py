@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from slipway_trainer.foreign import explain
 from slipway_trainer.job import Job, job_from, read_job
 from slipway_trainer.lifeline import hold
 from slipway_trainer.problem import BadDataError, TrainingError, UnavailableError
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(failure, _kind(error), str(error))
     except Exception as error:  # noqa: BLE001  # whatever it is, the failure file is what the task reads
         traceback.print_exc()
-        return _fail(failure, *_foreign(error))
+        return _fail(failure, *explain(error))
     result.parent.mkdir(parents=True, exist_ok=True)
     draft = result.with_name(f".{result.name}")
     draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -85,17 +86,6 @@ def _kind(error: Exception) -> str:
     if isinstance(error, UnavailableError):
         return "unavailable"
     return "data" if isinstance(error, BadDataError) else "permanent"
-
-
-def _foreign(error: Exception) -> tuple[str, str]:
-    """What an error of a library means: Spark's and Python's own running out of memory, a lost master."""
-    text = f"{type(error).__name__}: {error}"
-    first = next((line for line in str(error).splitlines() if line.strip()), "")
-    if isinstance(error, MemoryError) or "OutOfMemoryError" in text:
-        return "permanent", f"the training ran out of memory ({first}); give the driver or the executors more"
-    if "All masters are unresponsive" in text or "SparkContext was shut down" in text or "lost" in first.lower():
-        return "unavailable", f"the Spark cluster is gone ({first})"
-    return "unknown", f"{type(error).__name__}: {first}"
 
 
 def _fail(place: Path, kind: str, message: str) -> int:

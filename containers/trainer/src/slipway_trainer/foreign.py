@@ -1,0 +1,65 @@
+"""What an error of a library means: is it the data, the memory, the cluster, or nobody knows what?
+
+Spark tells most things by text alone: a failure in a task arrives as a Java exception that quotes the executor's, and a
+Python exception of a task as text within that.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Exit codes of executors that ran out of memory: 137 is SIGKILL by the kernel or the container, 52 is Spark's own
+#: (org.apache.spark.util.SparkExitCode.OOM).
+_NO_MEMORY = re.compile(
+    r"OutOfMemoryError|OOMKilled|(?i:(?:exit|exited with|with) (?:code|status):? (?:137|52)\b)|"
+    r"exceeding (?:physical |virtual )?memory limits|Cannot allocate memory"
+)
+_CLUSTER_GONE = re.compile(
+    r"All masters are unresponsive|Master removed our application|SparkContext was (?:shut down|stopped)|"
+    r"stopped SparkContext|SparkContext has been shutdown|ExecutorLostFailure|Worker lost|Spark cluster looks down|"
+    r"Connection refused|Connection reset|StatusCode\.UNAVAILABLE|Answer from Java side is empty|"
+    r"Error while (?:sending or receiving|receiving)"
+)
+_OF_OURS = re.compile(r"slipway_trainer\.problem\.(BadDataError|TrainingError|UnavailableError): (.+)")
+_KINDS = {"BadDataError": "data", "TrainingError": "permanent", "UnavailableError": "unavailable"}
+_TELLING = re.compile(r"\b[\w.$]*(?:Exception|Error|Failure)\b")
+_MAX_CHARACTERS = 500
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Say what kind of failure an exception is, and what to tell people.
+
+    Args:
+        error: What a library raised.
+
+    Returns:
+        ``data``, ``permanent``, ``unavailable`` or ``unknown``, and the message.
+    """
+    text = f"{type(error).__name__}: {error}"
+    ours = _OF_OURS.search(text)
+    if ours:
+        return _KINDS[ours[1]], ours[2].strip()
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+        telling = _line_with(_NO_MEMORY, text)
+        return "permanent", f"the training ran out of memory ({telling}); give the driver or the executors more"
+    if _CLUSTER_GONE.search(text):
+        return (
+            "unavailable",
+            f"the Spark cluster, or a service that it needs, is gone ({_line_with(_CLUSTER_GONE, text)})",
+        )
+    return "unknown", _line_with(_TELLING, text.partition(": ")[2]) if "Py4J" in text else _first(text)
+
+
+def _line_with(pattern: re.Pattern[str], text: str) -> str:
+    """The first line in which the pattern is found; else the first one."""
+    found = next((line for line in text.splitlines() if pattern.search(line)), "")
+    return _short(found.lstrip(": ")) or _first(text)
+
+
+def _first(text: str) -> str:
+    return _short(next((line for line in text.splitlines() if line.strip()), ""))
+
+
+def _short(line: str) -> str:
+    line = line.strip()
+    return line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]} …"
