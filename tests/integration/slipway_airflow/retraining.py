@@ -24,7 +24,9 @@ from slipway.training.watermark import Watermark
 from slipway_airflow.operators.candidate_register import CandidateRegisterOperator
 from slipway_airflow.operators.data_validate import DataValidateOperator
 from slipway_airflow.operators.model_refit import RetrainOperator
+from slipway_airflow.sensors.new_data import NewDataSensor
 from slipway_airflow.sensors.s3_new_data import S3NewDataSensor
+from slipway_airflow.sensors.table_new_data import TableNewDataSensor
 
 FEATURES = ["colour", "size"]
 BUCKET = "slipway-123456789012-eu-central-1"
@@ -107,7 +109,7 @@ class Retraining:
         """A task of ``<service>.retrain``, made anew as each try makes it."""
         ours = {"spec": self.spec, "platform": self.platform}
         makers: dict[str, Callable[[], Any]] = {
-            "await_data": lambda: S3NewDataSensor(task_id=kind, **ours, **arguments),
+            "await_data": lambda: self._sensor(task_id=kind, **ours, **arguments),
             "validate_data": lambda: DataValidateOperator(task_id=kind, **ours, **arguments),
             "refit": lambda: RetrainOperator(task_id=kind, **ours, **arguments),
             "register": lambda: CandidateRegisterOperator(
@@ -118,6 +120,11 @@ class Retraining:
             ),
         }
         return makers[kind]()
+
+    @property
+    def _sensor(self) -> type[NewDataSensor]:
+        retrain = self.spec.retrain
+        return TableNewDataSensor if retrain and retrain.data.jdbc else S3NewDataSensor
 
     def context(self, task_id: str, run_id: str = "manual__1", **params: Any) -> Any:
         """The part of Airflow's task context that the tasks read."""

@@ -8,10 +8,12 @@ import json
 import os
 import re
 import socketserver
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -77,6 +79,33 @@ def test_new_rows_become_a_candidate_with_its_lineage(with_champion, aws):
     assert not aws.changes(since)
     assert len(with_champion.versions) == 2
     assert len(with_champion.finished_runs) == 1
+
+
+@pytest.mark.long
+def test_rows_of_a_table_are_trained_on_once_also_those_that_come_late(retraining, tmp_path, monkeypatch):
+    database = sqlite3.connect(tmp_path / "rows.db")
+    monkeypatch.setenv("AIRFLOW_CONN_ROWS", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "rows.db")}))
+    jdbc = {"connection": "rows", "table": "parcels", "watermark_column": "at"}
+    section = retrain_section(retraining.spec.name, data={"jdbc": jdbc, "late_within": 7200})
+    spec = {**retraining.spec.model_dump(exclude_defaults=True), "retrain": section}
+    from_table = replace(retraining, spec=ServiceSpec.model_validate(spec))
+    from_table.register_champion()
+    rows = make_rows(500)
+    late = rows.index == 498  # an hour older than the newest, and committed after it was read
+    rows[~late].to_sql("parcels", database, index=False)
+    assert from_table.run("await_data", "validate_data")["rows"] == 499
+    # The run goes no further, so its rows are not dealt with.
+    assert not from_table.watermark.taken
+    rows[late].to_sql("parcels", database, index=False, if_exists="append")
+    assert from_table.run("await_data", run_id="manual__2") == {"new": 2, "known": 0}
+    refit = from_table.run("validate_data", "refit", run_id="manual__2")
+    assert refit["rows"] == {"train": 400, "holdout": 100}
+    assert from_table.run("register", run_id="manual__2") == {"version": 2}
+    assert len(from_table.watermark.taken) == 2
+    make_rows(100, start="2026-03-01").to_sql("parcels", database, index=False, if_exists="append")
+    assert from_table.run("await_data", run_id="manual__3") == {"new": 1, "known": 2}
+    assert from_table.run("validate_data", run_id="manual__3")["rows"] == 100
+    database.close()
 
 
 def test_what_is_held_is_registered_and_tagged_and_wakes_nothing(with_champion):
