@@ -1,6 +1,7 @@
 """One real stack for all end-to-end tests: other ports, a project folder of its own, state below var/e2e.
 
-``SLIPWAY_E2E_KEEP=1`` leaves it running and takes it up again, for work on the tests themselves.
+``SLIPWAY_E2E_KEEP=1`` leaves it running and takes it up again, for work on the tests themselves. ``SLIPWAY_E2E_PORT``
+is the first of its ports.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ from slipway.state import StateStore
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "var" / "e2e"
-PORTS = {"SLIPWAY_AIRFLOW_PORT": "28310", "SLIPWAY_MLFLOW_PORT": "28320", "SLIPWAY_AWS_PORT": "28330"}
+FIRST_PORT = int(os.environ.get("SLIPWAY_E2E_PORT", "28310"))
+PORTS = {
+    "SLIPWAY_AIRFLOW_PORT": str(FIRST_PORT),
+    "SLIPWAY_MLFLOW_PORT": str(FIRST_PORT + 10),
+    "SLIPWAY_AWS_PORT": str(FIRST_PORT + 20),
+}
 KEEP = bool(os.environ.get("SLIPWAY_E2E_KEEP"))
 
 SERVICES = {
@@ -122,11 +128,13 @@ class World:
         """Adds a service to the project folder."""
         declare(self.settings.project, name, more)
 
-    def register(self, model: str, *, signature: bool = True, alias: str | None = "candidate") -> str:
-        """Registers a small scikit-learn model, once per name; returns its version."""
+    def register(
+        self, model: str, *, signature: bool = True, alias: str | None = "candidate", again: bool = False
+    ) -> str:
+        """Registers a small scikit-learn model, once per name unless asked for another version; returns its version."""
         client = self.stage.mlflow
         found = client.search_model_versions(f"name = '{model}'")
-        if found:
+        if found and not again:
             return str(found[0].version)
         version = _log_small_model(model, signature=signature)
         if alias:

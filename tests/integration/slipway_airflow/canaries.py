@@ -13,11 +13,13 @@ from typing import Any
 from slipway.errors import SlipwayError
 from slipway.spec import ServiceSpec
 from slipway_airflow.operators.canary import FINAL
+from slipway_airflow.operators.canary_guard import CanaryGuardOperator
 from slipway_airflow.operators.canary_judge import CanaryJudgeOperator
 from slipway_airflow.operators.canary_prepare import CanaryPrepareOperator
 from slipway_airflow.operators.canary_shift import CanaryShiftOperator
 from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
 from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
+from slipway_airflow.operators.promotion_hook import PromotionHookOperator
 from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
 from tests.integration.slipway_airflow.conftest import Service
@@ -40,12 +42,19 @@ CANARY = {
 def canary_spec(service: Service, **promote: Any) -> ServiceSpec:
     """The service with a canary of one step and the bake at 100 %."""
     document = service.spec.model_dump(mode="json", exclude_defaults=True)
-    return ServiceSpec.model_validate({**document, "promote": {**CANARY, **promote}})
+    captured = promote.get("metrics", {}).get("source", "cloudwatch") != "cloudwatch"
+    monitor = {"monitor": {"capture_pct": 100}} if captured else {}
+    return ServiceSpec.model_validate({**document, **monitor, "promote": {**CANARY, **promote}})
 
 
 @dataclass
 class Canary(Promotion):
     """One run of ``<service>.promote`` with the strategy canary."""
+
+    @property
+    def spec_in_use(self) -> ServiceSpec:
+        """The run's spec, or the service's."""
+        return self.spec or self.service.spec
 
     def task(self, name: str, release_id: str) -> Any:
         """Make a task's operator anew, as a new process would."""
@@ -64,6 +73,11 @@ class Canary(Promotion):
             kind, fields = PromotionFinishOperator, {"config_name": found.get("EndpointConfigName", "")}
         elif name == "roll_back":
             kind = PromotionRollBackOperator
+        elif ".hook_" in name:
+            asked = next(hook for hook in self.spec_in_use.promote.hooks if name.endswith(f"hook_{hook.name}"))
+            kind, fields = PromotionHookOperator, {"asked": asked, "step": number}
+        elif name.endswith(".guard"):
+            kind, fields = CanaryGuardOperator, {"step": number, "poll_seconds": 0.2, "deferrable": False}
         return self.make(kind, name, **fields)
 
     def execute(self, name: str, release_id: str, **states: str) -> Any:

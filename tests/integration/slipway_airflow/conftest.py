@@ -230,8 +230,8 @@ class Service:
     spec: ServiceSpec
     aws: StandIn
 
-    def release(self, number: int = 1, *, weight: float = 2.0, answers: float = 2.0) -> Release:
-        """Push and record a release whose model multiplies by ``weight`` and should by ``answers``."""
+    def release(self, number: int = 1, *, weight: float | str = 2.0, answers: float = 2.0) -> Release:
+        """Push and record a release whose model multiplies by ``weight`` (or its text), and should by ``answers``."""
         layer = tiny_image.layer({"opt/app/tiny_model.py": MODEL.format(weight=weight), "opt/app/number": str(number)})
         image = tiny_image.build(layer, Entrypoint=["python3", "-m", "tiny_model"])
         inputs = ReleaseInputs(

@@ -66,7 +66,7 @@ class Promotion:
         return self.roll_back()
 
 
-def approved(service: Service, number: int, **how: float) -> Release:
+def approved(service: Service, number: int, **how: Any) -> Release:
     release = service.release(number, **how)
     approval = Approval(
         release_id=release.id,

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from slipway.errors import (
     EndpointMissingError,
     EndpointRollbackFailedError,
     EndpointRolledBackError,
+    HookRefusedError,
     SlipwayError,
     ThrottledError,
 )
@@ -305,6 +307,55 @@ def test_the_alarm_tells_people_while_nobody_looks(canary: MakeCanary, service: 
     told = json.loads(json.loads(messages[0]["Body"])["Message"])
     assert (told["AlarmName"], told["NewStateValue"]) == (alarms(service)[0], "ALARM")
     assert plan.challenger in told["AlarmDescription"]
+
+
+@pytest.mark.long
+def test_a_hook_that_says_no_takes_the_release_back_with_its_reason(
+    canary: MakeCanary, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks" / "checks.py").write_text("def freeze(question):\n    return False\n")
+    monkeypatch.setenv("SLIPWAY_PROJECT", str(tmp_path))
+    run = canary(hooks=[{"name": "freeze", "function": "checks.py:freeze"}])
+    config = service.describe("prod")["EndpointConfigName"]
+    run.through("prepare")
+    with pytest.raises(HookRefusedError, match="hook freeze said no"):
+        run.execute("step_1.hook_freeze", "")
+    run.execute("roll_back", "", **{"step_1.hook_freeze": "failed"})
+    require_champion_alone(service, config)
+    assert service.state().history[-1].reason == ("failed: step_1.hook_freeze; hook freeze said no: no reason given")
+    assert "hook_refused" in [action for action, _ in service.ledger()]
+
+
+@pytest.mark.long
+def test_a_release_that_turns_bad_while_a_person_is_asked_is_taken_back(canary: MakeCanary, service: Service) -> None:
+    run = canary(gates=["between"])
+    config = service.describe("prod")["EndpointConfigName"]
+    challenger = service.state().approved.release_id
+    with users_of(service):
+        run.through("prepare", "step_1.shift", "step_1.judge")
+        service.aws.faults(
+            {"effect": "error", "status": 500, "endpoint": f"{service.spec.name}-prod", "variant": challenger}
+        )
+        with pytest.raises(CanaryFailedError, match="while a person was asked at step 2: error: the challenger is wor"):
+            run.execute("finish.guard", "")
+    run.execute("roll_back", "", **{"finish.guard": "failed"})
+    service.aws.faults()
+    require_champion_alone(service, config)
+    assert "while a person was asked" in service.state().history[-1].reason
+
+
+@pytest.mark.long
+def test_a_release_whose_answers_are_no_numbers_is_taken_back_by_what_was_captured(
+    canary: MakeCanary, service: Service
+) -> None:
+    run = canary(metrics={"period_seconds": 1, "settle_seconds": 4, "source": "captures"})
+    approved(service, 3, weight="float('nan')", answers=5.0)
+    config = service.describe("prod")["EndpointConfigName"]
+    with users_of(service) as users, pytest.raises(CanaryFailedError, match="answer: the challenger is worse"):
+        run.run_canary()
+    assert users.failed == [], "to CloudWatch all was well"
+    require_champion_alone(service, config)
 
 
 @pytest.mark.long
