@@ -13,7 +13,7 @@ from trainer_rows import make_rows
 
 from slipway_trainer import baseline
 from slipway_trainer.baseline import TrainedRows, log_baseline, thinning
-from slipway_trainer.job import BaselineMaker, job_from, to_json
+from slipway_trainer.job import Call, job_from, to_json
 from slipway_trainer.objects import ObjectReader
 from slipway_trainer.problem import TrainingError
 from slipway_trainer.python_retrainer import PythonRetrainer
@@ -46,7 +46,7 @@ def asking(job, monkeypatch):
     monkeypatch.setitem(sys.modules, makers.__name__, makers)
 
     def ask(function: str, **options: object):
-        return replace(job, baseline=BaselineMaker(f"{makers.__name__}:{function}", options))
+        return replace(job, baseline=Call(f"{makers.__name__}:{function}", options))
 
     return ask
 

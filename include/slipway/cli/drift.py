@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from slipway.drift.encoding import to_json
+from slipway.drift.engines.threads import profile_batches
 from slipway.drift.judge import DriftPolicy, DriftVerdict, judge
 from slipway.drift.learning import learn_reference, schema_of_table
 from slipway.drift.measures import measures_of
-from slipway.drift.profiling import empty_profile, profile_batch
 from slipway.drift.reference import Reference, read_reference
 from slipway.drift.schema import ModelSchema
 from slipway.errors import InvalidInputError
@@ -34,9 +35,7 @@ def profile_files(files: Sequence[Path], baseline: Path | None, as_json: bool) -
         as_json: Print the whole profile as JSON instead of a table.
     """
     reference = read_reference(baseline.read_bytes()) if baseline else reference_of_files(files)
-    profile = empty_profile(reference.bins)
-    for batch in read_batches(files):
-        profile = profile.merge(profile_batch(batch, reference.bins))
+    profile = profile_batches(read_batches(files), reference.bins, threads=_threads())
     if as_json:
         typer.echo(json.dumps(to_json(profile)))
         return
@@ -60,9 +59,7 @@ def compare_files(before: Path, after: Path, tolerance: float, as_json: bool) ->
         Exit code: 0, or 1 when something drifted.
     """
     reference = read_reference(before.read_bytes()) if before.suffix == ".json" else reference_of_files([before])
-    window = empty_profile(reference.bins)
-    for batch in read_batches([after]):
-        window = window.merge(profile_batch(batch, reference.bins))
+    window = profile_batches(read_batches([after]), reference.bins, threads=_threads())
     # One comparison: one false alarm in a hundred.
     found = judge(reference.baseline, window, DriftPolicy(tolerance=tolerance, runs_per_year=100))
     rows = [
@@ -77,6 +74,11 @@ def compare_files(before: Path, after: Path, tolerance: float, as_json: bool) ->
         for row in sorted(rows, key=lambda row: (row["verdict"] != "DRIFTED", -float(str(row["value"])))):
             typer.echo(f"  {row['verdict']:<13}{row['column']:<24}{row['statistic']:<20}{row['value']:.4f}")
     return int(found.verdict is DriftVerdict.DRIFTED)
+
+
+def _threads() -> int:
+    """Threads that help: profiles are the same with any number."""
+    return min(8, os.cpu_count() or 1)
 
 
 def reference_of_files(files: Sequence[Path]) -> Reference:

@@ -16,11 +16,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +26,8 @@ from pydantic import ValidationError
 
 from slipway.aws_errors import aws_call
 from slipway.documents import DocumentStore, parse_document
-from slipway.drift.capture.profiling import profile_captures
-from slipway.drift.encoding import from_bytes, to_bytes
+from slipway.drift.capture.profiling import ProfiledObject, profile_object
+from slipway.drift.encoding import from_bytes
 from slipway.drift.model_monitor import read_statistics
 from slipway.drift.objects import CaptureObject, capture_prefix, list_objects, profile_prefix
 from slipway.drift.profile import Profile
@@ -119,12 +117,21 @@ class DriftStore:
         if kept is not None:
             return from_bytes(kept.body)
         with self.open_capture(found) as stream:
-            profile, rejected = profile_captures(stream, reference.schema, reference.bins)
-        if rejected:
-            body = json.dumps([asdict(each) for each in rejected], indent=1).encode()
-            self._documents.create(f"{key.removesuffix('.slpf')}.rejected.json", body)
-        self._documents.create(key, to_bytes(profile))
-        return profile
+            profiled = profile_object(stream, reference.schema, reference.bins)
+        return self.keep_profile(found, reference, profiled)
+
+    def keep_profile(self, found: CaptureObject, reference: Reference, profiled: ProfiledObject) -> Profile:
+        """Keep the profile of a capture object, wherever it was made; the first one stands."""
+        key = found.profile_key(self.endpoint, reference.bins.digest)
+        if profiled.rejected:
+            self._documents.create(f"{key.removesuffix('.slpf')}.rejected.json", profiled.rejected)
+        self._documents.create(key, profiled.profile)
+        return from_bytes(profiled.profile)
+
+    def signed_capture(self, found: CaptureObject, seconds: int = 3600) -> str:
+        """Return an address by which anybody can read a capture object for some time."""
+        place = {"Bucket": self.bucket, "Key": found.capture_key(self.endpoint)}
+        return self._s3.generate_presigned_url("get_object", Params=place, ExpiresIn=seconds)
 
     def open_capture(self, found: CaptureObject) -> CaptureStream:
         """Open a capture object for reading."""

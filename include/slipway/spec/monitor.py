@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from slipway.spec.retrain import GateExpression
+from slipway.spec.retrain import GateExpression, SparkProperty
 from slipway.spec.section import Section, broken_rule
 from slipway.spec.values import S3Prefix, Schedule, Timezone, unique
 from slipway.training.gate_expression import parse_expression
@@ -72,6 +72,20 @@ class AlarmsSpec(Section):
     )
 
 
+class ProfilingSpec(Section):
+    """What counts the captured calls; the profiles are the same whoever does."""
+
+    engine: Literal["threads", "spark"] = Field(
+        "threads", description="The task's own process, or Spark, each of whose tasks counts a capture object."
+    )
+    threads: int = Field(4, ge=1, le=64, description="Capture objects that the task's process reads at a time.")
+    spark: dict[SparkProperty, str] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Spark properties: `spark.master` or `spark.remote` name a cluster; without them `local[*]`.",
+    )
+
+
 class MonitorSpec(Section):
     """What is watched in production, and what follows from drift."""
 
@@ -87,6 +101,7 @@ class MonitorSpec(Section):
     alarms: AlarmsSpec = Field(
         AlarmsSpec(), description="CloudWatch alarms on errors, latency and use of the instances."
     )
+    profiling: ProfilingSpec = Field(ProfilingSpec(), description="What counts the captured calls.")
     on_drift: Literal["retrain", "notify", "ignore"] = Field(
         "notify", description="What follows from drift: a retraining (needs `retrain`), a message, nothing."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,8 @@ class DriftCollectOperator(DriftOperator):
     :param region_name: AWS region; the connection's when None. (templated)
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: Configuration of the botocore clients.
-    :return: The hours to profile, each ``{"variant", "hour"}``, oldest first; under the key ``window`` what the
-        other tasks need to know.
+    :return: The hours to profile, each ``{"variant", "hour"}``, oldest first (for Spark all of a variant together);
+        under the key ``window`` what the other tasks need to know.
     """
 
     template_fields = aws_template_fields("bucket_conn_id", "window_from", "window_until")
@@ -128,7 +129,22 @@ class DriftCollectOperator(DriftOperator):
         found = self.store.captures(window["variants"], since, until)
         done = self.store.profiled(reference.bins.digest, window["variants"], since, until)
         hours = dict.fromkeys((each.variant, hour_of(each)) for each in found if each.path not in done)
-        return [{"variant": variant, "hour": hour} for variant, hour in hours][-MAX_GROUPS:]
+        groups = [{"variant": variant, "hour": hour} for variant, hour in hours][-MAX_GROUPS:]
+        return together(groups) if self.spec.monitor.profiling.engine == "spark" else groups
+
+
+def together(groups: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Make one group for each variant: Spark starts once and shares out the objects itself.
+
+    :param groups: Hours, oldest first.
+    :return: ``variant``, the first ``hour``, and ``until``, the end of the last one.
+    """
+    merged: dict[str, dict[str, str]] = {}
+    for group in groups:
+        end = datetime.fromisoformat(group["hour"]) + timedelta(hours=1)
+        found = merged.setdefault(group["variant"], {"variant": group["variant"], "hour": group["hour"]})
+        found["until"] = end.isoformat()
+    return list(merged.values())
 
 
 def hour_of(found: CaptureObject) -> str:

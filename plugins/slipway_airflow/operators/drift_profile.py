@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from slipway.drift.capture.profiling import ProfiledObject
+from slipway.drift.engines.job import CALL, profiling_job
+from slipway.training.process import TrainerProcess
 from slipway_airflow.operators.drift import DriftOperator, Window
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-_THREADS = 4
+    from slipway.drift.objects import CaptureObject
+    from slipway.drift.profile import Profile
+    from slipway.drift.reference import Reference
 
 
 class DriftProfileOperator(DriftOperator):
-    """Profile the capture objects of one hour and keep each profile beside its object.
+    """Profile the capture objects of some hours and keep each profile beside its object.
 
-    Memory stays constant whatever the objects hold: they are read as streams, a few at a time.
+    ``monitor.profiling`` says what counts: threads of this process, or Spark in a process of its own, which ends with
+    the task. Memory stays constant whatever the objects hold: they are read as streams, a few at a time.
 
     :param window: What ``collect`` found. (templated)
-    :param group: The hour: ``variant`` and ``hour``. (templated)
+    :param group: ``variant``, ``hour`` and, when there are several hours, the end ``until``. (templated)
     :param spec: The service.
     :param platform: The installation.
     :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
@@ -40,18 +48,48 @@ class DriftProfileOperator(DriftOperator):
         super().__init__(**kwargs)
         self.window = window
         self.group = group
+        self._process: TrainerProcess | None = None
 
     def execute(self, context: Context) -> dict[str, int]:
         """Profile what has no profile yet."""
         reference = self.reference_of(self.window)
         begin = datetime.fromisoformat(self.group["hour"])
-        end = min(begin + timedelta(hours=1), datetime.fromisoformat(self.window["until"]))
+        last = self.group.get("until")
+        group_end = datetime.fromisoformat(last) if last else begin + timedelta(hours=1)
+        end = min(group_end, datetime.fromisoformat(self.window["until"]))
         variants = [self.group["variant"]]
         done = self.store.profiled(reference.bins.digest, variants, begin, end)
         wanted = [each for each in self.store.captures(variants, begin, end) if each.path not in done]
-        with ThreadPoolExecutor(_THREADS) as pool:
-            profiles = list(pool.map(lambda each: self.store.profile(each, reference), wanted))
+        by_spark = wanted and self.spec.monitor.profiling.engine == "spark"
+        profiles = self._by_spark(wanted, reference) if by_spark else self._by_threads(wanted, reference)
         rows = sum(profile.rows for profile in profiles)
         rejected = sum(sum(profile.rejected.values()) for profile in profiles)
         self.log.info("%d capture objects: %d rows, %d calls set aside.", len(profiles), rows, rejected)
         return {"objects": len(profiles), "rows": rows, "rejected": rejected}
+
+    def on_kill(self) -> None:
+        """End Spark with the task."""
+        if self._process:
+            self._process.kill()
+
+    def _by_threads(self, wanted: list[CaptureObject], reference: Reference) -> list[Profile]:
+        with ThreadPoolExecutor(self.spec.monitor.profiling.threads) as pool:
+            return list(pool.map(lambda each: self.store.profile(each, reference), wanted))
+
+    def _by_spark(self, wanted: list[CaptureObject], reference: Reference) -> list[Profile]:
+        objects = {each.path: each for each in wanted}
+        with TemporaryDirectory(prefix="slipway-profile-") as name:
+            folder = Path(name)
+            addresses = {path: self.store.signed_capture(each) for path, each in objects.items()}
+            job = profiling_job(self.spec, reference, addresses, folder)
+            self._process = TrainerProcess(CALL, job, folder, {})
+            found = self._process.run(lambda line: self.log.info("%s", line))
+            return [
+                self.store.keep_profile(objects[path], reference, _profiled(folder / number))
+                for path, number in found["profiled"]
+            ]
+
+
+def _profiled(place: Path) -> ProfiledObject:
+    rejected = place.with_suffix(".rejected.json")
+    return ProfiledObject(place.with_suffix(".slpf").read_bytes(), rejected.read_bytes() if rejected.exists() else None)

@@ -1,4 +1,4 @@
-"""``python -m slipway_trainer train|validate|propose|prepare|land``: one job, one result or failure file.
+"""``python -m slipway_trainer train|validate|propose|prepare|land|call``: one job, one result or failure file.
 
 Started with ``--job`` and ``--out`` by Slipway's task. Without them the paths of SageMaker's training containers are
 used: ``/opt/ml/input/config/hyperparameters.json`` with the job under ``job``, ``/opt/ml/model/result.json``,
@@ -27,7 +27,7 @@ _MAX_FAILURE_CHARACTERS = 1024  # what SageMaker shows
 def main(arguments: list[str] | None = None) -> int:
     """Run one job; returns the exit code: 0 done, 1 failed."""
     parser = argparse.ArgumentParser(prog="slipway-trainer", description=__doc__)
-    parser.add_argument("command", choices=("train", "validate", "propose", "prepare", "land"))
+    parser.add_argument("command", choices=("train", "validate", "propose", "prepare", "land", "call"))
     parser.add_argument("--job", type=Path, help="the job file")
     parser.add_argument("--out", type=Path, help="folder for result.json or failure.json")
     parser.add_argument("--parent", type=int, help="process whose end ends this one")
@@ -61,6 +61,10 @@ def _run(command: str, job: Job) -> dict[str, Any]:
         from slipway_trainer.spark.landing import land
 
         return land(job)
+    if command == "call":
+        from slipway_trainer.spark.call import call
+
+        return call(job)
     from slipway_trainer.validation import propose_suite, validate
 
     return validate(job) if command == "validate" else propose_suite(job)

@@ -6,7 +6,6 @@ it the rows that were trained on, in the order of time, with the model's answers
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway_trainer.job import Job
-from slipway_trainer.problem import TrainingError
+from slipway_trainer.named import named
 from slipway_trainer.progress import tell
 from slipway_trainer.split import Bounds
 from slipway_trainer.tracking import is_outage
@@ -63,7 +62,7 @@ def log_baseline(job: Job, read: Callable[[], TrainedRows | None], bounds: Bound
     """
     if job.baseline is None:
         return "none asked for"
-    make = _named(job.baseline.function)
+    make = named(job.baseline.function)
     try:
         rows = read()
         if rows is None:
@@ -88,11 +87,3 @@ def _log_file(model_id: str, path: str, content: bytes) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         mlflow.MlflowClient().log_model_artifacts(model_id, folder)
-
-
-def _named(function: str) -> Any:
-    module, _, name = function.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TrainingError(f"the baseline's function {function} cannot be imported: {error}") from error

@@ -66,12 +66,12 @@ class Champion:
 
 
 @dataclass(frozen=True)
-class BaselineMaker:
-    """Who makes the baseline that is logged with the model.
+class Call:
+    """A function of others that is called: the trainer itself stands alone.
 
     Args:
-        function: ``module:name``, see :func:`slipway_trainer.baseline.log_baseline`.
-        options: Further arguments by name.
+        function: ``module:name``.
+        options: Arguments by name.
     """
 
     function: str
@@ -143,7 +143,9 @@ class Job:
         s3_endpoint_url: For anything but AWS itself.
         region: AWS region.
         suite: Great Expectations suite as JSON, for ``validate``.
-        baseline: None logs the model without a baseline.
+        baseline: Makes the baseline that is logged with the model, see :func:`slipway_trainer.baseline.log_baseline`;
+            None for none.
+        call: What the command ``call`` calls, see :func:`slipway_trainer.spark.call.call`.
         prepare: How to prepare, for ``prepare`` and ``propose``.
         landing: What to land, for ``land``.
         dry_run: Do everything and log nothing.
@@ -174,7 +176,8 @@ class Job:
     s3_endpoint_url: str | None = None
     region: str = "us-east-1"
     suite: dict[str, Any] | None = None
-    baseline: BaselineMaker | None = None
+    baseline: Call | None = None
+    call: Call | None = None
     prepare: Preparation | None = None
     landing: Landing | None = None
     dry_run: bool = False
@@ -211,9 +214,9 @@ def job_from(found: dict[str, Any]) -> Job:
                 "objects": tuple(DataObject(**each) for each in found["objects"]),
                 "champion": Champion(**found["champion"]) if found.get("champion") else None,
                 "window": window,
-                "baseline": BaselineMaker(**found["baseline"]) if found.get("baseline") else None,
                 "prepare": _preparation(found.get("prepare")),
                 "landing": _landing(found.get("landing")),
+                **{name: Call(**found[name]) if found.get(name) else None for name in ("baseline", "call")},
                 "improvements": tuple((metric, float(pct)) for metric, pct in found.get("improvements") or ()),
                 "slices": tuple(found.get("slices") or ()),
             }

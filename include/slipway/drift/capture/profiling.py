@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 from slipway.drift.bins import BinSet
 from slipway.drift.capture.lines import ByteStream
 from slipway.drift.capture.reader import CaptureCounts, Rejected, read_captures
+from slipway.drift.encoding import to_bytes
 from slipway.drift.profile import Profile, keep_smallest_hashes
 from slipway.drift.profiling import empty_profile, profile_batch
 from slipway.drift.schema import ModelSchema
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfiledObject:
+    """What is kept of one capture object.
+
+    Args:
+        profile: In the compact form.
+        rejected: The first records that were set aside, as JSON; None when there were none.
+    """
+
+    profile: bytes
+    rejected: bytes | None
+
+
+def profile_object(stream: ByteStream, schema: ModelSchema, bins: BinSet) -> ProfiledObject:
+    """Profile one capture object to what is kept of it, see :func:`profile_captures`."""
+    profile, rejected = profile_captures(stream, schema, bins)
+    listed = json.dumps([dataclasses.asdict(each) for each in rejected], indent=1).encode() if rejected else None
+    return ProfiledObject(to_bytes(profile), listed)
 
 
 def profile_captures(stream: ByteStream, schema: ModelSchema, bins: BinSet) -> tuple[Profile, list[Rejected]]:

@@ -226,6 +226,37 @@ def test_profiles_are_made_once_and_a_repeated_run_changes_nothing(world: World)
     assert first.run_key == again.run_key
 
 
+def test_by_spark_the_hours_of_a_variant_go_together(world: World) -> None:
+    world.log_baseline(rows(5000))
+    world.with_policy(profiling={"engine": "spark"})
+    for hours in (1, 2, 5):
+        world.capture(rows(100, seed=hours), NOON - timedelta(hours=hours))
+    context, pushed = world.context("collect", NOON)
+    groups = world.operator(DriftCollectOperator, "collect").execute(context)
+    assert groups == [
+        {"variant": world.release.id, "hour": "2026-01-10T07:00:00+00:00", "until": "2026-01-10T12:00:00+00:00"}
+    ]
+    world.with_policy(profiling={"threads": 1})
+    task = world.operator(DriftProfileOperator, "profile", window=pushed["window"], group=groups[0])
+    assert task.execute({}) == {"objects": 3, "rows": 300, "rejected": 0}
+
+
+@pytest.mark.spark
+@pytest.mark.long
+def test_spark_profiles_the_captures_as_threads_do(world: World) -> None:
+    world.log_baseline(rows(5000))
+    world.with_policy(profiling={"engine": "spark", "spark": {"spark.master": "local[2]"}})
+    for hours in (1, 2):
+        world.capture(rows(500, seed=hours), NOON - timedelta(hours=hours), garbage=hours)
+    assert world.run(NOON).profiled == [{"objects": 2, "rows": 1000, "rejected": 3}]
+    kept = {key: world.read(key) for key in world.keys("profiles/")}
+    for key in kept:
+        world.s3.delete_object(Bucket=BUCKET, Key=key)
+    world.with_policy()
+    world.run(NOON)
+    assert {key: world.read(key) for key in world.keys("profiles/")} == kept
+
+
 def test_recovery_is_told_too(world: World) -> None:
     world.log_baseline(rows(10_000))
     world.capture(rows(3000, seed=1, shift=1.0), NOON - timedelta(hours=1))
