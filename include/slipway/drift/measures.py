@@ -10,9 +10,11 @@ from slipway.drift.baseline import Baseline
 from slipway.drift.bins import NumericBins
 from slipway.drift.effect import category_counts
 from slipway.drift.profile import CategoryProfile, ColumnProfile, NumericProfile, Profile
+from slipway.drift.statistics.chi_square import chi_square_test
+from slipway.drift.statistics.counts import Counts
 from slipway.drift.statistics.jensen_shannon import jensen_shannon_distance
 from slipway.drift.statistics.kolmogorov_smirnov import binning_error_bound, kolmogorov_smirnov_distance
-from slipway.drift.statistics.l_infinity import l_infinity_distance
+from slipway.drift.statistics.l_infinity import l_infinity_distance, robust
 from slipway.drift.statistics.population_stability_index import population_stability_index
 from slipway.drift.statistics.total_variation import total_variation_distance
 from slipway.drift.statistics.wasserstein import wasserstein_distance
@@ -34,6 +36,7 @@ def _column(before: ColumnProfile, after: ColumnProfile, bins: object) -> Mappin
         return {
             "kolmogorov_smirnov": kolmogorov_smirnov_distance(left, right),
             "kolmogorov_smirnov_error": binning_error_bound(left, right),
+            "kolmogorov_smirnov_robust": _robust(kolmogorov_smirnov_distance(left, right), left, right),
             "wasserstein": wasserstein_distance(left, right, np.asarray(bins.edges), before.moments.standard_deviation),
             "population_stability_index": population_stability_index(left, right),
             "jensen_shannon": jensen_shannon_distance(left, right),
@@ -43,15 +46,25 @@ def _column(before: ColumnProfile, after: ColumnProfile, bins: object) -> Mappin
         }
     if isinstance(before, CategoryProfile) and isinstance(after, CategoryProfile):
         left, right = category_counts(before), category_counts(after)
+        chi_square = chi_square_test(left, right)
         return {
             "total_variation": total_variation_distance(left, right),
             "l_infinity": l_infinity_distance(left, right),
+            "l_infinity_robust": _robust(l_infinity_distance(left, right), left, right),
+            "chi_square": chi_square.statistic,
+            "chi_square_p_value": chi_square.p_value,
             "population_stability_index": population_stability_index(left, right),
             "jensen_shannon": jensen_shannon_distance(left, right),
             "new_category_rate": _share(after.new_rows, after.rows),
             **rates,
         }
     return rates
+
+
+def _robust(distance: float, left: Counts, right: Counts) -> float:
+    """A distance less what chance explains, as Model Monitor's method Robust takes it."""
+    before, after = int(left.sum()), int(right.sum())
+    return robust(distance, before, after) if before and after else float("nan")
 
 
 def _moments(column: NumericProfile) -> dict[str, float]:

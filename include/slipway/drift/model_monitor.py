@@ -27,6 +27,9 @@ from slipway.drift.schema import Column, Kind, ModelSchema
 from slipway.drift.statistics.counts import shares
 from slipway.errors import InvalidInputError
 
+#: ``Simple`` and ``Robust`` distance of :mod:`slipway.drift.statistics.l_infinity`, or the test of
+#: :mod:`slipway.drift.statistics.chi_square`, for categories only.
+Method = Literal["Simple", "Robust", "ChiSquared"]
 InferredType = Literal["Integral", "Fractional", "String", "Unknown"]
 _KIND_OF: Mapping[str, Kind] = {"Integral": "long", "Fractional": "double", "String": "string", "Unknown": "string"}
 _SKETCH_BUCKETS = 10
@@ -45,7 +48,9 @@ class Constraint:
         completeness: Least share of rows with a value.
         is_non_negative: Whether negative numbers are refused.
         domain: The only values allowed, or None.
-        drift_threshold: Largest distance; None where the comparison is switched off.
+        drift_threshold: Largest distance (with ``ChiSquared`` the least p-value); None where the comparison is switched
+            off.
+        method: How far apart is measured.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Constraint:
     is_non_negative: bool = False
     domain: tuple[str, ...] | None = None
     drift_threshold: float | None = 0.1
+    method: Method = "Robust"
 
 
 @dataclass(frozen=True)
@@ -243,10 +249,18 @@ def _violations_of(
 
 
 def _distance_violations(constraint: Constraint, report: RunReport) -> Iterator[Violation]:
-    values = report.measures.get(constraint.name, {})
-    distance = values.get("kolmogorov_smirnov", values.get("l_infinity"))
-    threshold = constraint.drift_threshold
-    if threshold is not None and distance is not None and distance > threshold:
+    values, threshold = report.measures.get(constraint.name, {}), constraint.drift_threshold
+    if threshold is None:
+        return
+    if constraint.method == "ChiSquared" and "total_variation" in values:
+        p_value = values.get("chi_square_p_value", 1.0)
+        if p_value < threshold:
+            text = f"Baseline drift p-value: {p_value} is below threshold: {threshold}"
+            yield Violation(constraint.name, "baseline_drift_check", text)
+        return
+    ending = "" if constraint.method == "Simple" else "_robust"
+    distance = values.get(f"kolmogorov_smirnov{ending}", values.get(f"l_infinity{ending}"))
+    if distance is not None and distance > threshold:
         text = f"Baseline drift distance: {distance} exceeds threshold: {threshold}"
         yield Violation(constraint.name, "baseline_drift_check", text)
 
@@ -272,6 +286,7 @@ def _constraint(feature: Mapping[str, Any], config: Mapping[str, Any]) -> Constr
     comparison = {**(config.get("distribution_constraints") or {}), **(own.get("distribution_constraints") or {})}
     key = "comparison_threshold" if inferred in {"Integral", "Fractional"} else "categorical_comparison_threshold"
     on = comparison.get("perform_comparison", "Enabled") == "Enabled"
+    categorical = key != "comparison_threshold" and comparison.get("categorical_drift_method") == "ChiSquared"
     return Constraint(
         name=str(feature["name"]),
         inferred_type=inferred,
@@ -279,7 +294,14 @@ def _constraint(feature: Mapping[str, Any], config: Mapping[str, Any]) -> Constr
         is_non_negative=bool(numbers.get("is_non_negative", False)),
         domain=tuple(map(str, domains)) if domains is not None else None,
         drift_threshold=float(comparison.get(key, 0.1)) if on else None,
+        method="ChiSquared" if categorical else _method(str(comparison.get("comparison_method", "Robust"))),
     )
+
+
+def _method(text: str) -> Method:
+    if text not in {"Simple", "Robust"}:
+        raise ValueError(f"comparison_method {text!r}; expected Simple or Robust")
+    return "Simple" if text == "Simple" else "Robust"
 
 
 def _feature(name: str, kind: Kind, column: ColumnProfile, bins: Bins) -> dict[str, Any]:

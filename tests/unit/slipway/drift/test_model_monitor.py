@@ -177,6 +177,35 @@ def test_every_check_of_a_window_finds_its_violation():
     assert described["completeness_check"] == "Value: 0.95 does not meet the constraint requirement! "
 
 
+@pytest.mark.parametrize(
+    ("changes", "violated"),
+    [
+        ({"comparison_method": "Simple"}, ["fare", "payment"]),
+        ({"comparison_method": "Robust"}, []),  # chance explains it: 40 rows
+        ({"comparison_method": "Robust", "categorical_drift_method": "ChiSquared"}, ["payment"]),
+        ({"perform_comparison": "Disabled"}, []),
+    ],
+)
+def test_each_method_of_comparison_is_followed(changes, violated):
+    reference = make_reference(
+        pd.DataFrame({"fare": np.random.default_rng(2).random(5000), "payment": (["card"] * 7 + ["cash"] * 3) * 500})
+    )
+    frame = pd.DataFrame({"fare": np.linspace(0.15, 1, 40), "payment": ["card"] * 19 + ["cash"] * 21})
+    window = window_of(reference, frame)
+    document = copy.deepcopy(CONSTRAINTS)
+    document["features"] = document["features"][:2]
+    document["monitoring_config"]["distribution_constraints"].update(changes)
+    found = find_violations(read_constraints(document), report_of(reference, window), window)
+    assert [each.feature_name for each in found if each.constraint_check_type == "baseline_drift_check"] == violated
+
+
+def test_a_method_that_nobody_knows_is_refused():
+    document = copy.deepcopy(CONSTRAINTS)
+    document["monitoring_config"]["distribution_constraints"]["comparison_method"] = "Rubust"
+    with pytest.raises(InvalidInputError, match="Rubust"):
+        read_constraints(document)
+
+
 @pytest.mark.parametrize("spelling", ["monitoring_config_overrides", "monitoringConfigOverrides"])
 def test_overrides_of_one_column_are_read_in_both_spellings(spelling):
     document = copy.deepcopy(CONSTRAINTS)

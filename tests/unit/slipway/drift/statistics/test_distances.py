@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.drift.statistics.chi_square import chi_square_test
 from slipway.drift.statistics.jensen_shannon import jensen_shannon_distance
 from slipway.drift.statistics.kolmogorov_smirnov import binning_error_bound, kolmogorov_smirnov_distance
 from slipway.drift.statistics.l_infinity import categorical_factor, l_infinity_distance, robust
@@ -88,6 +89,81 @@ def test_numeric_golden_values_of_deequ():
     distance = kolmogorov_smirnov_distance(np.array([1, 1, 1, 1, 0]), np.array([0, 1, 1, 1, 1]))
     assert distance == 0.25
     assert robust(distance, 4, 4) == 0
+
+
+CHI_SQUARE = {"a": 207, "b": 20, "c": 25, "d": 14, "e": 25}
+CHI_SQUARE_BASELINE = {"a": 223, "b": 20, "c": 25, "d": 12, "e": 13}
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected", "statistic", "p_value"),
+    [
+        ({**CHI_SQUARE, "g": 13}, {**CHI_SQUARE_BASELINE, "f": 15}, 28.175042782458068, 3.3640191298478506e-5),
+        (CHI_SQUARE, CHI_SQUARE_BASELINE, None, 0.013227994814265176),
+        (  # two small categories are joined
+            {"a": 100, "b": 20, "c": 25, "d": 10, "e": 5, "f": 2},
+            {"a": 100, "b": 22, "c": 25, "d": 5, "e": 13, "f": 2},
+            8.789790456457125,
+            None,
+        ),
+        ({"a": 100, "b": 40, "c": 30, "d": 10}, {"a": 100, "b": 40, "c": 30, "e": 4}, 0.38754325259515626, None),
+    ],
+)
+def test_chi_square_golden_values_of_deequ(sample, expected, statistic, p_value):
+    """KLLDistanceTest.scala of https://github.com/awslabs/deequ."""
+    names = sorted({*sample, *expected})
+    found = chi_square_test(counts(expected, names), counts(sample, names))
+    assert statistic is None or found.statistic == pytest.approx(statistic, rel=1e-12)
+    assert p_value is None or found.p_value == pytest.approx(p_value, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "window"), [([10, 0], [5, 5]), ([0, 0], [5, 5]), ([10, 10], [0, 0]), ([9, 9], [2, 3])]
+)
+def test_chi_square_of_less_than_two_categories_is_not_a_number(baseline, window):
+    found = chi_square_test(np.array(baseline), np.array(window))
+    assert math.isnan(found.statistic)
+    assert math.isnan(found.p_value)
+
+
+def test_chi_square_raises_as_many_alarms_on_unchanged_rows_as_its_level_says():
+    rng = np.random.default_rng(4)
+    p = np.array([0.4, 0.3, 0.2, 0.08, 0.02])
+    alarms = [chi_square_test(1_000_000 * p, rng.multinomial(500, p)).p_value < 0.05 for _ in range(1000)]
+    assert np.mean(alarms) == pytest.approx(0.05, abs=0.021)
+
+
+def test_chi_square_golden_value_of_scipy():
+    """The example in the documentation of scipy.stats.chisquare."""
+    found = chi_square_test(np.array([16, 16, 16, 16, 16, 8]), np.array([16, 18, 16, 14, 12, 12]))
+    assert found.statistic == pytest.approx(3.5)
+    assert found.p_value == pytest.approx(0.62338763, abs=1e-7)
+
+
+def test_index_golden_value_of_deequ():
+    """Deciles of KLLDistanceTest.scala of https://github.com/awslabs/deequ."""
+    expected = np.array([428, 425, 414, 427, 440, 447, 380, 386, 444, 386])
+    actual = np.array([426, 437, 429, 391, 469, 433, 360, 443, 371, 418])
+    assert population_stability_index(expected, actual) == pytest.approx(0.007406694184014186, rel=1e-12)
+
+
+@given(pair=histograms)
+def test_jensen_shannon_is_scipys(pair):
+    from scipy.spatial.distance import jensenshannon
+
+    left, right = np.array(pair[0]), np.array(pair[1])
+    if left.sum() and right.sum():
+        expected = jensenshannon(left, right, base=2)
+        assert jensen_shannon_distance(left, right) == pytest.approx(expected, abs=1e-7)
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=200), st.lists(st.integers(1, 200), min_size=1, max_size=200))
+def test_wasserstein_of_whole_numbers_is_scipys(left, right):
+    from scipy.stats import wasserstein_distance as exact
+
+    edges = np.arange(0.5, 202.0)  # one value a bin
+    binned = [np.bincount(np.searchsorted(edges, x, side="right"), minlength=len(edges) + 1) for x in (left, right)]
+    assert wasserstein_distance(*binned, edges, 2.0) == pytest.approx(exact(left, right) / 2, abs=1e-9)
 
 
 def test_index_of_a_worked_example():
