@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,15 +25,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.peers.sync_tools import uv_command
-from bench.report import ROOT, Row, publish
+from bench.report import ROOT, Row, earlier_rows, publish
 from slipway.cli.drift import read_batches
 from slipway.drift.baseline import merge_all
 from slipway.drift.bins import NumericBins
 from slipway.drift.capture import CaptureCounts, read_captures
+from slipway.drift.engines.spark import profile_frame
+from slipway.drift.engines.threads import profile_batches
 from slipway.drift.judge import DriftPolicy, judge
-from slipway.drift.profiling import empty_profile, profile_batch
+from slipway.drift.profiling import profile_batch
 from slipway.drift.reference import Reference, read_reference
 from slipway.drift.training import make_reference
+from slipway_trainer.spark.session import start_session
 
 NUMBERS = [f"n{index}" for index in range(20)]
 WORDS = [f"c{index}" for index in range(5)]
@@ -92,13 +96,15 @@ def _record(request: str, encoding: str, rows: int) -> str:
     return json.dumps({"captureData": data, "eventMetadata": event, "eventVersion": "0"}) + "\n"
 
 
-def profile_and_judge(folder: Path, reference: Reference) -> int:
+def profile_and_judge(threads: int) -> Callable[[Path, Reference], int]:
     """Ours: from the file to the verdict."""
-    window = empty_profile(reference.bins)
-    for batch in read_batches([folder / "window.parquet"]):
-        window = window.merge(profile_batch(batch, reference.bins))
-    judge(reference.baseline, window, DriftPolicy())
-    return window.rows
+
+    def run(folder: Path, reference: Reference) -> int:
+        window = profile_batches(read_batches([folder / "window.parquet"]), reference.bins, threads=threads)
+        judge(reference.baseline, window, DriftPolicy())
+        return window.rows
+
+    return run
 
 
 def duckdb_histogram(folder: Path, reference: Reference) -> int:
@@ -141,13 +147,38 @@ def one_more_hour(folder: Path, reference: Reference) -> int:
     return rows
 
 
+def by_spark(folder: Path, reference: Reference) -> int:
+    """The same rows over Spark's partitions, and a function there that only counts rows; Spark is up and warm."""
+    spark = start_session("bench", cache_dir=folder, configuration={"spark.master": "local[2]"})
+    frame = spark.read.parquet(str(folder / "window.parquet"))
+    counted = frame.mapInArrow(count_rows, "rows long")
+    counted.toArrow()
+    seconds = {}
+    began = time.perf_counter()
+    counted.toArrow()
+    seconds["bare mapInArrow"] = time.perf_counter() - began
+    began = time.perf_counter()
+    rows = profile_frame(frame, reference.bins).rows
+    seconds["slipway"] = time.perf_counter() - began
+    spark.stop()
+    sys.stderr.write(f"\n{json.dumps(seconds)}\n")
+    return rows
+
+
+def count_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The least that a function in ``mapInArrow`` can do with all columns."""
+    yield pa.record_batch([pa.array([sum(batch.num_rows for batch in batches)])], ["rows"])
+
+
 CASES: dict[str, tuple[str, str, Callable[[Path, Reference], int]]] = {
-    "ours": ("window against baseline", "slipway", profile_and_judge),
+    "ours": ("window against baseline", "slipway", profile_and_judge(1)),
+    "threads": ("window against baseline", "slipway, 2 threads", profile_and_judge(2)),
     "duckdb": ("window against baseline", "duckdb histogram", duckdb_histogram),
     "single": ("captured calls of one row, JSON", "slipway", captures("single")),
     "single_csv": ("captured calls of one row, CSV", "slipway", captures("single_csv")),
     "batch": ("captured calls of 100 rows, JSON", "slipway", captures("batch")),
     "batch_csv": ("captured calls of 100 rows, CSV", "slipway", captures("batch_csv")),
+    "spark": ("window over Spark, local[2]", "slipway", by_spark),
     "hour": ("one more hour on 30 days", "slipway", one_more_hour),
 }
 
@@ -162,14 +193,19 @@ def run_case(name: str, folder: Path) -> None:
     sys.stdout.write(json.dumps({"rows": rows, "seconds": seconds, "cpu": used, "peak": peak}))
 
 
-def measure(folder: Path, repeats: int) -> list[Row]:
-    """Run every case in processes of their own."""
+def measure(folder: Path, repeats: int, names: Sequence[str] = tuple(CASES)) -> list[Row]:
+    """Run the cases in processes of their own."""
     rows = []
-    for name, (case, system, _) in CASES.items():
+    for name in names:
+        case, system, _ = CASES[name]
         for _ in range(repeats):
             command = [sys.executable, "-m", "bench.drift", "--case", name, "--folder", str(folder)]
             done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
             found = json.loads(done.stdout)
+            if name == "spark":
+                for system, seconds in json.loads(done.stderr.splitlines()[-1]).items():
+                    rows.append(Row(case, system, "wall", seconds, "s"))
+                continue
             if name == "hour":
                 rows.append(Row(case, system, "added cost", float(done.stderr.split()[-1]) * 1000, "ms"))
                 continue
@@ -219,6 +255,9 @@ def main() -> None:
     parser.add_argument("--peers", type=int, default=1, help="repeats of Evidently and NannyML; 0 leaves them out")
     parser.add_argument("--case", choices=list(CASES))
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES), help="these cases alone")
+    parser.add_argument("--append", action="store_true", help="keep the rows of the run before")
+    parser.add_argument("--label", default="", help="put before the name of each case, such as '10 M rows: '")
     parser.add_argument("--dry", action="store_true", help="print the rows, publish nothing")
     arguments = parser.parse_args()
     if arguments.case:
@@ -227,12 +266,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder, arguments.rows)
-        rows = measure(folder, arguments.repeats)
-        versions: dict[str, str] = {"duckdb": version("duckdb")}
+        rows = measure(folder, arguments.repeats, arguments.only)
+        versions: dict[str, str] = {"duckdb": version("duckdb"), "Spark": version("pyspark")}
         if arguments.peers:
             python, found = install_peers()
             rows += measure_peers(folder, arguments.peers, python)
             versions |= found
+    rows = [replace(row, case=f"{arguments.label}{row.case}") for row in rows]
+    if arguments.append:
+        rows = [*earlier_rows("drift", versions), *rows]
     if arguments.dry:
         sys.stdout.write("\n".join(map(str, rows)) + "\n")
     else:
@@ -242,7 +284,8 @@ def main() -> None:
 def _notes(rows: int, repeats: int, peers: int) -> list[str]:
     times = f"{repeats} repeats, of the peers {peers}; each in a process of its own"
     return [
-        f"{rows:,} rows x 25 columns (20 numbers, 5 categories); the baseline has 200,000 rows; {times}.",
+        f"{rows:,} rows x 25 columns (20 numbers, 5 categories) where nothing else is said; the baseline has 200,000; "
+        f"{times}.",
         "Slipway reads the file in batches and gives verdicts; duckdb gives bare counts; the peers get pandas frames. "
         "Captured calls have 25 columns too, and are only read and typed, not profiled.",
         *([] if peers else ["Peers left out: Evidently, NannyML."]),
