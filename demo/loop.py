@@ -18,6 +18,7 @@ from slipway.drift.store import DriftStore
 from slipway.spec import ServiceSpec
 from slipway.state import EndpointState, StateStore
 
+PARENT_TAG = "slipway.parent_version"
 _WAKE_SECONDS = 60.0
 _RETRAIN_SECONDS = 420.0
 _PROMOTE_SECONDS = 900.0
@@ -51,6 +52,14 @@ def state_of(stage: Stage, spec: ServiceSpec) -> EndpointState:
     expect(state is not None and state.champion is not None, f"{spec.name} has no champion; play launch first.")
     assert state is not None
     return state
+
+
+def retrained_champion(stage: Stage, spec: ServiceSpec) -> int | None:
+    """The champion's version when a retraining made it, else None."""
+    champion = state_of(stage, spec).champion
+    assert champion is not None
+    version = stage.mlflow.get_model_version(spec.model, str(champion.model_version))
+    return champion.model_version if PARENT_TAG in version.tags else None
 
 
 def held_back(store: DriftStore, spec: ServiceSpec, began: datetime) -> str:
@@ -121,6 +130,9 @@ def _read_back(
     runs = [run for run in airflow.dag_runs(f"{spec.name}.retrain") if run.run_after >= began]
     asked = [at for at in store.state().retrains if at >= began]
     serves = endpoint["EndpointConfigName"] == champion.config_name and endpoint["EndpointStatus"] == "InService"
+    baseline = store.reference(champion.release_id, spec.model, champion.model_version)
+    learnt = baseline.origin.get("source") if baseline else None
+    expect(learnt == "training", f"version {champion.model_version} brought no baseline of its own ({learnt}).")
     closed = champion.model_version == int(candidate.version) != before and serves
     expect(closed, f"version {candidate.version} was retrained, but version {champion.model_version} has the traffic.")
     expect(len(runs) == len(asked) == 1, f"{len(asked)} retrainings were asked for and {len(runs)} ran, not one.")

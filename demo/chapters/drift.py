@@ -15,7 +15,7 @@ from typing import Any
 from demo import flights, lake
 from demo.display import Step
 from demo.errors import ChapterFailedError
-from demo.loop import follow_loop, held_back
+from demo.loop import follow_loop, held_back, retrained_champion
 from demo.production import payload
 from demo.runs import follow, open_airflow
 from demo.stage import Stage, expect
@@ -55,6 +55,9 @@ def play(stage: Stage) -> dict[str, Any]:
     spec = load_services(stage.settings.project).specs[SERVICE]
     airflow = open_airflow(stage.settings)
     store = DriftStore(stage.aws("s3"), stage.artifact_bucket, SERVICE, spec.endpoint_name("prod"))
+    cured = retrained_champion(stage, spec)
+    if cured:
+        return _again(stage, airflow, spec, store, cured)
     calm = [_replay(stage, airflow, spec, store, month) for month in CALM_MONTHS]
     alarms = [each.name for each in calm if each.report.status is Status.DRIFTED]
     expect(not alarms, f"false alarm in {', '.join(alarms)}")
@@ -79,6 +82,28 @@ def play(stage: Stage) -> dict[str, Any]:
         "drifted_window": shifted.name,
         "drifted_features": list(found.drifted_columns),
         **loop,
+        "report": str(page),
+    }
+
+
+def _again(stage: Stage, airflow: AirflowApi, spec: ServiceSpec, store: DriftStore, version: int) -> dict[str, Any]:
+    """A champion that an earlier play trained on the shifted month: that month is calm for it."""
+    found = _replay(stage, airflow, spec, store, SHIFTED_MONTH)
+    expect(
+        found.report.status in {Status.STABLE, Status.INCONCLUSIVE},
+        f"{found.name} is {found.report.status} for version {version}, which was trained on it.",
+    )
+    page = _download(stage, store)
+    text = f"Version {version} was trained on {found.name} in an earlier play, so that this month is calm now."
+    stage.display.page("Nothing drifts any more", f"{text}\n\nThe report: {page}")
+    return {
+        "windows": 1,
+        "rows": found.rows,
+        "calm_alarms": 0,
+        "drifted_window": None,
+        "drifted_features": [],
+        "loop_closed": False,
+        "held_back": text,
         "report": str(page),
     }
 
