@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import mlflow
 import pytest
 from trainer_rows import FEATURES, make_rows, run_trainer
 
@@ -34,18 +33,13 @@ def spark_champion(tmp_path_factory):
     return Champion(1, str(folder / "model"))
 
 
-def test_the_refit_is_judged_beside_the_champion_and_logged_with_its_baseline(job, spark_champion, tmp_path):
-    tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
-    mlflow.MlflowClient(tracking_uri).create_experiment(job.experiment, (tmp_path / "artifacts").as_uri())
+def test_the_refit_is_judged_beside_the_champion(job, spark_champion, tmp_path):
     spark_job = replace(
         job,
         engine="spark",
         champion=spark_champion,
         spark={"spark.master": "local[2]"},
         hyperparameters={"maxIter": 6},
-        dry_run=False,
-        tracking_uri=tracking_uri,
-        baseline=Call("slipway.drift.training:baseline_file", {"window_hours": 72.0}),
     )
     code, result, output = run_trainer("train", spark_job, tmp_path / "train")
     assert code == 0, (result, output[-3000:])
@@ -57,16 +51,6 @@ def test_the_refit_is_judged_beside_the_champion_and_logged_with_its_baseline(jo
     assert result["metrics"]["champion"]["areaUnderROC"] != result["metrics"]["candidate"]["areaUnderROC"]
     assert result["improvements"][0]["low"] < result["improvements"][0]["high"]
     assert "stage GBTClassifier" in output
-    assert result["baseline"] == "slipway/baseline.json"
-    (logged,) = (tmp_path / "artifacts").rglob("slipway/baseline.json")
-    baseline = json.loads(logged.read_text())
-    trained = result["rows"]["train"]
-    # 1,400 hours of January and February, of which a fifth judges; parts have at least 200 rows.
-    assert baseline["origin"] == {"rows": trained, "chunks": 6, "source": "training"}
-    assert [name for name, _ in baseline["schema"]["inputs"]] == FEATURES
-    assert baseline["schema"]["outputs"] == [["prediction", "double"]]
-    answers = baseline["profile"]["columns"]["prediction"]["moments"]
-    assert (answers["minimum"], answers["maximum"]) == (0.0, 1.0)
     assert set(FEATURES) == {"colour", "size", "weight"}
 
 
@@ -101,6 +85,7 @@ def test_the_first_version_comes_from_a_template_and_brings_what_the_second_and_
         tracking_uri=uri,
         experiment="parcels",
         dry_run=False,
+        baseline=Call("slipway.drift.training:baseline_file", {"window_hours": 72.0}),
     )
     code, result, output = run_trainer("train", first, tmp_path / "first")
     assert code == 0, (result, output[-3000:])
@@ -111,6 +96,14 @@ def test_the_first_version_comes_from_a_template_and_brings_what_the_second_and_
     assert len(golden["rows"]) == len(golden["answers"]) > 40
     assert set(golden["answers"]) == {0.0, 1.0}
     assert (place / "estimator" / "metadata").is_dir()
+    assert result["baseline"] == "slipway/baseline.json"
+    baseline = json.loads((place / "slipway" / "baseline.json").read_text())
+    # 1,400 hours of January and February, of which a fifth judges; parts have at least 200 rows.
+    assert baseline["origin"] == {"rows": result["rows"]["train"], "chunks": 6, "source": "training"}
+    assert [name for name, _ in baseline["schema"]["inputs"]] == FEATURES
+    assert baseline["schema"]["outputs"] == [["prediction", "double"]]
+    answers = baseline["profile"]["columns"]["prediction"]["moments"]
+    assert (answers["minimum"], answers["maximum"]) == (0.0, 1.0)
 
     champion = Champion(1, download_artifacts(artifact_uri=str(place), dst_path=str(tmp_path / "copy")))
     again = replace(first, champion=champion, template=None, job_id="parcels/second", dry_run=True)

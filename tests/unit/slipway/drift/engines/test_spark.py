@@ -18,6 +18,7 @@ from slipway.drift.encoding import from_bytes, to_json
 from slipway.drift.engines.job import CALL, profiling_job
 from slipway.drift.engines.spark import _object_profiles
 from slipway.drift.engines.threads import profile_batches
+from slipway.drift.reference import read_reference
 from slipway.drift.training import make_reference
 from slipway.errors import PermanentError
 from slipway.spec import ServiceSpec
@@ -77,16 +78,8 @@ def test_what_a_worker_counts_is_what_this_process_counts(reference, captured):
 @pytest.mark.spark
 @pytest.mark.long
 @pytest.mark.timeout(300)
-def test_spark_gives_the_same_profiles(reference, captured, tmp_path):
-    addresses = {name: path.as_uri() for name, path in captured.items()}
-    job = profiling_job(SPEC, reference, addresses, tmp_path)
-    lines: list[str] = []
-    found = TrainerProcess(CALL, job, tmp_path, {}).run(lines.append)
-    assert sorted(name for name, _ in found["profiled"]) == sorted(captured)
-    for name, number in found["profiled"]:
-        assert (tmp_path / f"{number}.slpf").read_bytes() == expected(captured[name], reference).profile
-    assert len(list(tmp_path.glob("*.rejected.json"))) == 1
-
+def test_a_spark_frame_has_the_profile_of_its_rows(reference, tmp_path):
+    (tmp_path / "reference.json").write_bytes(reference.to_bytes())
     table = pa.Table.from_pandas(rows(20_000), preserve_index=False)
     pq.write_table(table, tmp_path / "rows.parquet", row_group_size=3000)
     done = subprocess.run(
@@ -98,6 +91,14 @@ def test_spark_gives_the_same_profiles(reference, captured, tmp_path):
     moments = by_spark["columns"]["x"].pop("moments"), alone["columns"]["x"].pop("moments")
     assert by_spark == alone
     assert moments[0] == pytest.approx(moments[1], rel=1e-12, abs=1e-12)
+
+
+def test_the_job_says_what_the_spec_says(reference, tmp_path):
+    job = profiling_job(SPEC, reference, {"a": "https://a"}, tmp_path)
+    assert job["spark"] == {"spark.master": "local[2]"}
+    options = job["call"]["options"]
+    assert options["objects"] == [["a", "https://a"]]
+    assert read_reference(Path(options["reference"]).read_bytes()).bins.digest == reference.bins.digest
 
 
 def test_a_job_without_a_function_is_refused(tmp_path):
