@@ -6,6 +6,8 @@ counts, not their own code: Evidently (reference above 1000 rows: Wasserstein di
 0.1, for categories Jensen-Shannon distance at least 0.1), NannyML (Jensen-Shannon above mean + 3 standard deviations
 over ten reference chunks), Model Monitor (robust KS or L-infinity above 0.1; a missing value where the baseline had
 none), plain KS or chi-square at p < 0.05, PSI (ten bins) at least 0.1. A run is an alarm when any column is.
+Of a changed stream only the first column changes; what a rule says of the others counts as found too, so the lines of
+unchanged streams show what its finds are worth. Moving levels are drawn anew for each window.
 """
 
 from __future__ import annotations
