@@ -83,7 +83,7 @@ def train(spark, rows: Path, work: Path) -> dict[str, float]:
         mlflow.log_metrics(metrics)
         mlflow.spark.log_model(
             fitted,
-            name="model",
+            artifact_path="model",
             signature=infer_signature(example, answers),
             input_example=example,
             pip_requirements=["mlflow", "pyspark"],
