@@ -109,8 +109,8 @@ class RetrainSpec(Section):
     )
     timezone: Timezone = Field("UTC", description="Time zone of the schedule.")
     data: DataSpec = Field(description="Where the training rows are.")
-    engine: Literal["spark", "python", "container", "sagemaker"] = Field(
-        "spark", description="What runs the training: Spark, one Python process, an image of yours, a SageMaker job."
+    engine: Literal["spark", "python"] = Field(
+        "spark", description="What runs the training: Spark or one Python process."
     )
     target: ColumnName | None = Field(None, description="Column that the model predicts.")
     time_column: ColumnName | None = Field(None, description="Column with the time of each row; rows are split by it.")
