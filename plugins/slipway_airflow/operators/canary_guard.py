@@ -6,6 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slipway.canary.step import Action
+from slipway.endpoints.resource import describe
+from slipway.endpoints.traffic import ensure_weights
+from slipway.endpoints.two_variants import split
 from slipway.errors import CanaryFailedError
 from slipway.spec.hooks import AFTER
 from slipway_airflow.canary_watch import WatchRequest
@@ -21,8 +24,8 @@ class CanaryGuardOperator(CanaryJudgeOperator):
     """Guard a gate until it is answered: beside :class:`PromotionGateOperator`, not after it.
 
     The step that has the traffic goes on being judged, an abort is obeyed, and the lease is kept. A
-    failure fails the task, so that the promotion's teardown takes the release back without waiting
-    for the answer. Skips when the promotion has no such step.
+    failure gives the champion all traffic at once and fails the task; Airflow runs the promotion's
+    teardown, which restores the rest, only when the gate has ended, too. Skips when the promotion has no such step.
 
     :param step: Number of the step that the gate stands before, ``final`` for all traffic, or ``after``.
     :param poll_seconds: Time in seconds between two reads of the flags. (default: 3)
@@ -47,9 +50,20 @@ class CanaryGuardOperator(CanaryJudgeOperator):
     def conclude(self, run: TaskRun, action: str, reason: str) -> dict[str, Any]:
         """End with the answer, or fail."""
         if action != Action.ADVANCE:
+            self._give_traffic_back(run)
             raise CanaryFailedError(f"{self.endpoint}: the release is taken back: {reason}")
         self.log.info("The gate is not guarded any more: %s", reason)
         return {"step": self.step, "reason": reason}
+
+    def _give_traffic_back(self, run: TaskRun) -> None:
+        """Stop the harm: the champion is there, with the size that it had."""
+        if self.view(run).promotion().plan is None:
+            return
+        canary = self.view(run).canary(FINAL)
+        sagemaker = self.hook.client("sagemaker")
+        if found := describe(sagemaker, "endpoint", self.endpoint):
+            weights = split(canary.champion, canary.challenger, 0.0)
+            ensure_weights(sagemaker, self.endpoint, weights, config_name=found["EndpointConfigName"])
 
     def _traffic(self, run: TaskRun, weight_pct: float) -> WatchRequest:
         """Return the watch of the traffic that the release has; it judges nothing where there is none to compare."""

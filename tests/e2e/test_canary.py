@@ -1,0 +1,216 @@
+"""A service under continuous load: launched, promoted while Airflow dies, rolled back by hand and by the judge.
+
+The tests are one story and run in this order. Users never see an error that the releases themselves do not make.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psutil
+import pytest
+
+from demo.stack import start_stack
+from demo.stack.processes import Records, family
+from slipway.cli.airflow_records import DagRun
+from slipway.ledger import LedgerRecord
+
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1200)]
+
+NAME = "steady"
+ENDPOINT = f"{NAME}-prod"
+SPEC = """\
+approval: {required: false, approver_ids: [approver]}
+promote:
+  weights_pct: [50]
+  bake_minutes: 0.1
+  ignore_errors_below_pct: 5
+  min_requests: 60
+  keep_warm_minutes: 0
+  max_hold_hours: 0.1
+  metrics: {period_seconds: 1, settle_seconds: 3, source: both}
+  hooks:
+  - {name: freeze, function: "checks.py:freeze", at: [before, after]}
+  gates: [after]
+"""
+HOOK = """
+def freeze(question):
+    return {"allow": question["service"] == "steady", "reason": f"no freeze for version {question['model_version']}"}
+"""
+BODY = json.dumps({"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1.0, 2.0, 3.0]]}})
+
+
+@dataclass
+class Users:
+    """What users were answered: when each request was sent, and the error if there was one."""
+
+    sent: int = 0
+    errors: list[tuple[float, str]] = field(default_factory=list)
+    variants: set[str] = field(default_factory=set)
+
+    def failed_outside(self, begin: float, end: float) -> list[tuple[float, str]]:
+        """Errors of requests that were sent before or after a time."""
+        return [each for each in self.errors if not begin <= each[0] <= end]
+
+
+@pytest.fixture(scope="module")
+def users(world: Any) -> Iterator[Users]:
+    """Version 1 is launched, and is called some 30 times a second without a second try until the tests have ended."""
+    (world.settings.project / "hooks").mkdir(exist_ok=True)
+    (world.settings.project / "hooks" / "checks.py").write_text(HOOK)
+    world.declare(NAME, SPEC)
+    world.register(NAME)
+    if world.state(ENDPOINT) is None:  # else a kept stack is taken up again
+        promotion = deploy(world)
+        world.approver.answer_approval(world.waiting(promotion), "Approve", {"reason": "the first one"})
+        assert world.finished(promotion).state == "success", world.errors(promotion)
+    seen, stop = Users(), threading.Event()
+
+    def send() -> None:
+        runtime = world.stage.aws("sagemaker-runtime", retries={"total_max_attempts": 1})
+        while not stop.is_set():
+            at = time.time()
+            try:
+                answer = runtime.invoke_endpoint(EndpointName=ENDPOINT, ContentType="application/json", Body=BODY)
+                answer["Body"].read()
+                seen.variants.add(answer["InvokedProductionVariant"])
+            except Exception as error:
+                seen.errors.append((at, str(error)))
+            seen.sent += 1
+            stop.wait(0.06)
+
+    senders = [threading.Thread(target=send, daemon=True) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    yield seen
+    stop.set()
+    for sender in senders:
+        sender.join(30)
+
+
+def deploy(world: Any) -> DagRun:
+    """Deploys the candidate; returns the promotion that it woke."""
+    known = {run.run_id for run in promotions(world)}
+    run = world.finished(world.trigger(f"{NAME}.deploy"))
+    assert run.state == "success", world.errors(run)
+    return world.until(lambda: next((r for r in promotions(world) if r.run_id not in known), None), 240)
+
+
+def promotions(world: Any) -> list[DagRun]:
+    return [run for run in world.airflow.dag_runs(f"{NAME}.promote", limit=10)]
+
+
+def champion(world: Any) -> int:
+    return int(world.state(ENDPOINT).champion.model_version)
+
+
+def actions(world: Any, run: DagRun) -> list[str]:
+    return [entry.action for entry in world.ledger.read(NAME) if entry.run_id == run.run_id]
+
+
+def kill(world: Any, *parts: str) -> None:
+    """Ends these parts of Airflow, with the tasks that they run, and starts them anew."""
+    started = Records(world.settings.state_dir).read()
+    for part in parts:
+        for process in family(psutil.Process(started[part].pid)):
+            process.kill()
+    time.sleep(1)
+    start_stack(world.settings, report=lambda part, state: None)
+
+
+def test_a_good_release_is_promoted_though_airflow_dies_in_the_middle(world: Any, users: Users) -> None:
+    world.register(NAME, again=True)
+    since = world.position()
+    run = deploy(world)
+    world.until(lambda: world.tasks(run)["step_1.judge"].state == "deferred", 240)
+
+    kill(world, "scheduler", "triggerer")
+    world.approver.answer_approval(world.waiting(run), "Approve", {"reason": "the numbers look right"})
+
+    assert world.finished(run).state == "success", world.errors(run)
+    assert champion(world) == 2
+    assert users.errors == []
+    assert sum(f":UpdateEndpoint {ENDPOINT}" in change for change in world.changes(since)) == 2
+    done = actions(world, run)
+    assert (done.count("hook_allowed"), done.count("gate_opened"), done.count("promoted")) == (2, 1, 1)
+    opened = next(e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "gate_opened")
+    assert (opened.user, opened.reason) == ("approver", "the numbers look right")
+    looks = [e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "looked"]
+    compared = {each["name"] for look in looks for each in look.detail["comparisons"]}
+    assert compared == {"error", "rejected", "answer", "unlike"}
+
+
+def test_the_rollback_dag_brings_the_champion_of_before_back(world: Any, users: Users) -> None:
+    run = world.finished(world.trigger(f"{NAME}.rollback", reason="users complain"))
+
+    assert run.state == "success", world.errors(run)
+    assert champion(world) == 1
+    assert users.errors == []
+    [entry] = [e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "rolled_back"]
+    assert (entry.reason, entry.detail["route"]) == ("users complain", "config")
+
+
+def test_an_erroring_release_is_taken_back_and_only_its_own_errors_are_seen(world: Any, users: Users) -> None:
+    config = served(world)
+    run = deploy(world)  # version 2 once more: its release is there
+    release = world.until(lambda: (promotion := world.state(ENDPOINT).promotion) and promotion.release_id, 240)
+    world.until(lambda: world.tasks(run)["step_1.shift"].state == "success", 240)
+    with erring(world, release) as began:
+        run = world.finished(run)
+
+    assert run.state == "failed"
+    assert (champion(world), served(world)) == (1, config)
+    back = rolled_back(world, run)
+    assert "step_1.judge" in back.detail["cause"]
+    assert users.errors, "the release made no errors: nothing was shown"
+    assert users.failed_outside(began, traffic_back_at(back)) == []
+    users.errors.clear()
+
+
+def test_housekeeping_finds_nothing_to_take_back(world: Any, users: Users) -> None:
+    state = world.state(ENDPOINT)
+    run = world.finished(world.trigger("slipway.housekeeping"))
+
+    assert run.state == "success", world.errors(run)
+    assert world.state(ENDPOINT) == state
+    assert ENDPOINT in world.endpoints()
+    assert users.errors == []
+    assert users.sent > 1000
+
+
+def served(world: Any) -> str:
+    return str(world.stage.aws("sagemaker").describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"])
+
+
+def rolled_back(world: Any, run: DagRun) -> LedgerRecord:
+    [entry] = [e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "rolled_back"]
+    return entry
+
+
+def traffic_back_at(entry: LedgerRecord) -> float:
+    return datetime.fromisoformat(entry.detail["traffic_back_at"]).timestamp()
+
+
+@contextmanager
+def erring(world: Any, variant: str) -> Iterator[float]:
+    """Lets a variant answer 500 meanwhile; yields when that began (Unix seconds)."""
+    began = time.time()
+    faults(world, {"effect": "error", "status": 500, "endpoint": ENDPOINT, "variant": variant})
+    try:
+        yield began
+    finally:
+        faults(world)
+
+
+def faults(world: Any, *rules: dict[str, Any]) -> None:
+    body = json.dumps({"rules": rules}).encode()
+    url = f"{world.settings.aws_url}/_localaws/faults"
+    urllib.request.urlopen(urllib.request.Request(url, method="PUT", data=body)).close()
