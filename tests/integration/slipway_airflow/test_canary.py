@@ -339,6 +339,10 @@ def test_a_release_that_turns_bad_while_a_person_is_asked_is_taken_back(canary: 
         )
         with pytest.raises(CanaryFailedError, match="while a person was asked at step 2: error: the challenger is wor"):
             run.execute("finish.guard", "")
+        weights = {
+            each["VariantName"]: each["CurrentWeight"] for each in service.describe("prod")["ProductionVariants"]
+        }
+        assert weights[challenger] == 0, "the harm is stopped before the teardown runs"
     run.execute("roll_back", "", **{"finish.guard": "failed"})
     service.aws.faults()
     require_champion_alone(service, config)
