@@ -27,7 +27,7 @@ def add(project: Path, name: str, more: str = "") -> Path:
 
 
 def test_list_shows_services_and_files_that_are_not_valid(project: Path, slipway: Slipway) -> None:
-    add(project, "churn", "retrain: {data: {table: t}, schedule: '@monthly'}\n")
+    add(project, "churn", "retrain: {data: {table: t}, time_column: day, schedule: '@monthly'}\n")
     bad = add(project, "broken", "x: 1\n")
     done = slipway("services", "list")
     assert done.exit_code == 0
