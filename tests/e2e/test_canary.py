@@ -68,6 +68,7 @@ def users(world: Any) -> Iterator[Users]:
     (world.settings.project / "hooks" / "checks.py").write_text(HOOK)
     world.declare(NAME, SPEC)
     world.register(NAME)
+    world.until(lambda: f"{NAME}.promote" in {dag.dag_id for dag in world.airflow.dags()}, 120)
     if world.state(ENDPOINT) is None:  # else a kept stack is taken up again
         promotion = deploy(world)
         world.approver.answer_approval(world.waiting(promotion), "Approve", {"reason": "the first one"})
