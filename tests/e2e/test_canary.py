@@ -5,6 +5,7 @@ The tests are one story and run in this order. Users never see an error that the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -122,7 +123,8 @@ def kill(world: Any, *parts: str) -> None:
     started = Records(world.settings.state_dir).read()
     for part in parts:
         for process in family(psutil.Process(started[part].pid)):
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
     time.sleep(1)
     start_stack(world.settings, report=lambda part, state: None)
 
