@@ -6,9 +6,12 @@ import contextlib
 import hashlib
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from slipway_trainer.champion import SavedModel
@@ -55,6 +58,23 @@ def recorded(job: Job) -> Iterator[Any]:
         mlflow.log_dict([asdict(each) for each in job.objects], "slipway/data.json")
         mlflow.log_input(_dataset(job), context="training")
         yield run
+
+
+def download(uri: str, folder: Path) -> None:
+    """Copy what was logged into a folder that may be there already.
+
+    Args:
+        uri: Of a model, or of an artifact of a run, at the server that is set.
+        folder: Where its files are to lie.
+
+    Raises:
+        UnavailableError: MLflow or its artifact store does not answer.
+        TrainingError: It refuses.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    with tempfile.TemporaryDirectory(prefix="slipway-logged-") as draft, _translated(f"fetch {uri}"):
+        shutil.copytree(download_artifacts(artifact_uri=uri, dst_path=draft), folder, dirs_exist_ok=True)
 
 
 def data_digest(job: Job) -> str:
