@@ -59,9 +59,10 @@ bench-%: $(DEV_READY)
 	@test -f bench/$(subst -,_,$*).py || { echo "slipway: there is no benchmark $*; 'make bench' lists them."; exit 1; }
 	@$(BIN)/python -m bench.$(subst -,_,$*)
 
-requirements: $(DEV_READY) ## export requirements.txt (runtime only) from uv.lock
+requirements: $(DEV_READY) ## export requirements.txt (runtime only) and the trainer image's lock from uv.lock
 	@PATH="$(CURDIR)/$(BIN):$$PATH" uv export --quiet --frozen --no-default-groups --no-hashes --no-emit-workspace --no-header --output-file requirements.txt
-	@echo "requirements.txt written"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" uv export --quiet --frozen --no-default-groups --no-annotate --no-emit-workspace --no-header --package slipway-trainer --output-file containers/trainer/requirements.lock
+	@echo "requirements.txt and containers/trainer/requirements.lock written"
 
 clean: down ## remove what the stack and the tests wrote (var/), not .venv
 	@rm -rf var
