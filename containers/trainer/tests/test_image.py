@@ -62,7 +62,7 @@ def _context(folders: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(image: str, tmp_path: Path) -> Iterator[Callable[[TrainingJob], str]]:
+def start(image: str, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Start a training as SageMaker does; returns the container."""
     python = tmp_path / "python"
     python.mkdir()
@@ -73,9 +73,9 @@ def start(image: str, tmp_path: Path) -> Iterator[Callable[[TrainingJob], str]]:
     mounts = [word for here, there in lent.items() for word in ("--volume", f"{here}:{there}:ro")]
     containers = []
 
-    def run(training: TrainingJob) -> str:
-        place = ["--volume", f"{training.root}:/opt/ml", "--env", "PATH=/opt/python:/usr/bin:/bin"]
-        containers.append(docker("run", "--detach", "--network", "none", *place, *mounts, image, "train"))
+    def run(training: TrainingJob, *options: str) -> str:
+        place = ["--volume", f"{training.root}:/opt/ml", "--env", "PATH=/opt/python:/usr/bin:/bin", "--tmpfs", "/tmp"]
+        containers.append(docker("run", "--detach", "--network", "none", *place, *mounts, *options, image, "train"))
         return containers[-1]
 
     yield run
@@ -129,6 +129,18 @@ def test_a_failure_in_a_container_leaves_its_reason(start, training):
     assert ended(container) == 1
     assert "odd.parquet lacks 'size'" in training.failure
     assert "Traceback" not in logs(container)
+
+
+def test_another_user_is_told_at_once_when_nothing_could_be_left(start, training):
+    training.job()
+    container = start(training, "--user", str(USER))
+    assert ended(container) == 1
+    assert f"user {USER} cannot write to /opt/ml/model: Permission denied" in logs(container)
+    for folder in (training.model, training.root / "output"):
+        folder.chmod(0o777)
+    training.job(dry_run=True)
+    container = start(training, "--user", str(USER))
+    assert ended(container) == 0, logs(container)
 
 
 def test_the_first_process_of_a_container_ends_on_sigterm(start, training):
