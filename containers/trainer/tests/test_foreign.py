@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from slipway_trainer.foreign import explain
@@ -77,3 +81,36 @@ def test_what_python_says_is_understood():
     assert explain(ConnectionError("[Errno 111] Connection refused"))[0] == "unavailable"
     assert explain(ValueError("too many\nlines")) == ("unknown", "ValueError: too many")
     assert len(explain(ValueError("x" * 10_000))[1]) < 600
+
+
+class LostJavaError(Exception):
+    """Has no text any more, as Py4J's errors when Java is gone."""
+
+    def __str__(self) -> str:
+        raise ConnectionRefusedError("[Errno 111] Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("ends_with", "kind", "words"),
+    [
+        (52, "permanent", "ran out of memory (Spark's driver ended with code 52)"),
+        (-9, "permanent", "ran out of memory (Spark's driver ended with code -9)"),
+        (1, "unavailable", "Spark's driver ended with code 1"),
+        (None, "unavailable", "is gone"),
+    ],
+)
+def test_how_the_driver_ended_says_more_than_that_it_cannot_be_reached(ends_with, kind, words, monkeypatch):
+    wait = "import time; time.sleep(60)" if ends_with in (None, -9) else f"raise SystemExit({ends_with})"
+    driver = subprocess.Popen([sys.executable, "-c", wait])
+    if ends_with == -9:
+        driver.kill()
+    context = SimpleNamespace(_gateway=SimpleNamespace(proc=driver))
+    monkeypatch.setitem(sys.modules, "pyspark", SimpleNamespace(SparkContext=context))
+    monkeypatch.setattr("slipway_trainer.foreign._DYING_SECONDS", 20.0 if ends_with is not None else 0.1)
+    try:
+        found, message = explain(LostJavaError())
+    finally:
+        driver.kill()
+        driver.wait()
+    assert found == kind
+    assert words in message

@@ -10,7 +10,7 @@ from slipway_trainer.job import Job
 from slipway_trainer.named import named
 from slipway_trainer.problem import TrainingError
 from slipway_trainer.progress import tell
-from slipway_trainer.spark.session import start_session
+from slipway_trainer.spark.session import start_session, stop_session
 
 
 def call(job: Job) -> dict[str, Any]:
@@ -32,4 +32,4 @@ def call(job: Job) -> dict[str, Any]:
             result: dict[str, Any] = function(session, **job.call.options)
             return result
         finally:
-            session.stop()
+            stop_session(session)

@@ -26,7 +26,7 @@ from slipway_trainer.job import DataObject, Job, Landing
 from slipway_trainer.objects import ObjectReader, put
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
-from slipway_trainer.spark.session import start_session
+from slipway_trainer.spark.session import start_session, stop_session
 from slipway_trainer.spark.times import micros
 
 PART_ROWS = 400_000
@@ -58,7 +58,7 @@ def land(job: Job) -> dict[str, Any]:
         try:
             return _land(spark, job, job.landing)
         finally:
-            spark.stop()
+            stop_session(spark)
 
 
 def _land(spark: SparkSession, job: Job, landing: Landing) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
 from slipway_trainer.retrainer import Estimator, Retrainer, Split
 from slipway_trainer.spark.golden import GOLDEN_FILE, golden_document
-from slipway_trainer.spark.session import start_session
+from slipway_trainer.spark.session import start_session, stop_session
 from slipway_trainer.spark.source import FORMAT, ObjectSource
 from slipway_trainer.spark.times import micros
 from slipway_trainer.split import find_bounds, guard
@@ -241,9 +241,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
 
     def close(self) -> None:
         """Stop Spark."""
-        for frame in self._persisted:
-            frame.unpersist()
-        self.spark.stop()
+        stop_session(self.spark, self._persisted)
 
 
 def _typed(frame: DataFrame, features: dict[str, str]) -> DataFrame:

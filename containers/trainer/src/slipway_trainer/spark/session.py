@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slipway_trainer.foreign import explain
+from slipway_trainer.problem import UnavailableError
+from slipway_trainer.progress import tell
 from slipway_trainer.spark.java_home import find_java_home
 
 #: What a driver on one machine needs; a service's own configuration goes over it.
@@ -34,6 +37,9 @@ def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str
 
     Returns:
         The session.
+
+    Raises:
+        UnavailableError: No cluster manager or Spark Connect server answers at that address.
     """
     wanted = dict(configuration or {})
     if "spark.remote" not in wanted:
@@ -49,7 +55,29 @@ def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str
     builder = SparkSession.builder.appName(name)
     for key, value in wanted.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    try:
+        return builder.getOrCreate()
+    except Exception as error:
+        kind, told = explain(error)
+        if kind != "unavailable":
+            raise
+        where = wanted.get("spark.remote") or wanted["spark.master"]
+        raise UnavailableError(f"Spark does not start at {where}: {told}") from error
+
+
+def stop_session(session: Any, persisted: Sequence[Any] = ()) -> None:
+    """Stop Spark. A driver that has died cannot be stopped; that must not hide why it died.
+
+    Args:
+        session: What :func:`start_session` returned.
+        persisted: Frames to let go of first; a Spark Connect server lives on and would keep them.
+    """
+    try:
+        for frame in persisted:
+            frame.unpersist()
+        session.stop()
+    except Exception as error:  # noqa: BLE001  # Py4J has many for a connection that broke
+        tell(f"Spark cannot be stopped, it has ended by itself: {type(error).__name__}")
 
 
 def _without_local_binding() -> dict[str, str]:
