@@ -39,7 +39,7 @@ def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str
         The session.
 
     Raises:
-        UnavailableError: No cluster manager or Spark Connect server answers at that address.
+        UnavailableError: No cluster manager answers at that address.
     """
     wanted = dict(configuration or {})
     if "spark.remote" not in wanted:
