@@ -82,7 +82,7 @@ class ProfilingSpec(Section):
     spark: dict[SparkProperty, str] = Field(
         default_factory=dict,
         max_length=100,
-        description="Spark properties: `spark.master` or `spark.remote` name a cluster; without them `local[*]`.",
+        description="Spark properties: `spark.master` names a cluster; without it `local[*]`.",
     )
 
 

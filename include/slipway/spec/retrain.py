@@ -29,7 +29,15 @@ def _check_expression(text: str) -> str:
 GateExpression = Annotated[
     str, TextRule("a comparison such as 'areaUnderROC >= 0.70'", r"\s*\S.*", 500), AfterValidator(_check_expression)
 ]
-SparkProperty = Annotated[str, TextRule("a property of Spark such as spark.master", r"spark\.[\w.-]+", 200)]
+# Spark Connect has no models in the driver to unfit.
+SparkProperty = Annotated[
+    str,
+    TextRule(
+        "a property of Spark such as spark.master, but not spark.remote: Spark Connect cannot refit pipelines",
+        r"spark\.(?!remote$)[\w.-]+",
+        200,
+    ),
+]
 
 
 class JdbcSpec(Section):
@@ -121,7 +129,7 @@ class RetrainSpec(Section):
     spark: dict[SparkProperty, str] = Field(
         default_factory=dict,
         max_length=100,
-        description="Spark properties: `spark.master` or `spark.remote` name a cluster; without them `local[*]`.",
+        description="Spark properties: `spark.master` names a cluster; without it `local[*]`.",
     )
     template: Annotated[str, TextRule("file.py:function", r"[\w/-]+\.py:\w+", 200)] | None = Field(
         None,

@@ -122,6 +122,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"retrain": {"data": {"table": "t", "min_objects": 3}}}, "retrain.data", "no min_objects beside table"),
     ({"retrain": {"data": {"s3": "s3://a-b/", "arrivals_queue": "my-queue"}}}, "retrain.data.arrivals_queue", "SQS"),
     ({"retrain": {"data": {"s3": "s3://a-b/", "late_within": 3}}}, "retrain.data", "no late_within beside s3"),
+    (
+        {"retrain": {"data": {"s3": "s3://a-b/"}, "spark": {"spark.remote": "sc://spark"}}},
+        "retrain.spark.spark.remote.[key]",
+        "not spark.remote: Spark Connect cannot refit",
+    ),
     ({"retrain": {"data": {"table": "t"}}}, "retrain", "a time_column beside data.table"),
     ({"retrain": {"data": {"table": "t"}, "engine": "python"}}, "retrain", "engine: spark, because data.table"),
     (

@@ -53,7 +53,7 @@ def land(job: Job) -> dict[str, Any]:
     if job.landing is None:
         raise TrainingError("the job names nothing to land")
     with tempfile.TemporaryDirectory(prefix="slipway-land-") as folder:
-        tell(f"starting Spark ({job.spark.get('spark.remote') or job.spark.get('spark.master', 'local[*]')})")
+        tell(f"starting Spark ({job.spark.get('spark.master', 'local[*]')})")
         spark = start_session(f"{job.service} landing", cache_dir=Path(folder), configuration=job.spark)
         try:
             return _land(spark, job, job.landing)

@@ -62,7 +62,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
 
     def __init__(self, job: Any, reader: Any, workdir: Path) -> None:
         super().__init__(job, reader, workdir)
-        tell(f"starting Spark ({job.spark.get('spark.remote') or job.spark.get('spark.master', 'local[*]')})")
+        tell(f"starting Spark ({job.spark.get('spark.master', 'local[*]')})")
         self.spark = start_session(f"{job.service} retrain", cache_dir=workdir, configuration=job.spark)
         self.spark.dataSource.register(ObjectSource)
         tell(f"Spark {self.spark.version} is up")

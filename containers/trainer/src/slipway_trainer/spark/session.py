@@ -32,8 +32,8 @@ def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str
     Args:
         name: Application name, shown by the cluster.
         cache_dir: Where a wrapper for Java may be written, see :func:`find_java_home`.
-        configuration: Spark properties; ``spark.remote`` connects to a Spark Connect server, ``spark.master`` names
-            a cluster manager. Without either, Spark runs in this process on all cores.
+        configuration: Spark properties; ``spark.master`` names a cluster manager. Without it, Spark runs in this
+            process on all cores.
 
     Returns:
         The session.
@@ -42,14 +42,13 @@ def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str
         UnavailableError: No cluster manager answers at that address.
     """
     wanted = dict(configuration or {})
-    if "spark.remote" not in wanted:
-        os.environ["JAVA_HOME"] = str(find_java_home(cache_dir))
-        # Spark 4.3 workers take python3 from the path otherwise, which has none of our packages.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        if not wanted.get("spark.master", "local").startswith("local"):
-            wanted = {**_without_local_binding(), **wanted}
-        else:
-            wanted = {**LOCAL_CONFIGURATION, **wanted}
+    os.environ["JAVA_HOME"] = str(find_java_home(cache_dir))
+    # Spark 4.3 workers take python3 from the path otherwise, which has none of our packages.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if not wanted.get("spark.master", "local").startswith("local"):
+        wanted = {**_without_local_binding(), **wanted}
+    else:
+        wanted = {**LOCAL_CONFIGURATION, **wanted}
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(name)
@@ -61,7 +60,7 @@ def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str
         kind, told = explain(error)
         if kind != "unavailable":
             raise
-        where = wanted.get("spark.remote") or wanted["spark.master"]
+        where = wanted["spark.master"]
         raise UnavailableError(f"Spark does not start at {where}: {told}") from error
 
 
@@ -70,7 +69,7 @@ def stop_session(session: Any, persisted: Sequence[Any] = ()) -> None:
 
     Args:
         session: What :func:`start_session` returned.
-        persisted: Frames to let go of first; a Spark Connect server lives on and would keep them.
+        persisted: Frames to let go of first.
     """
     try:
         for frame in persisted:
