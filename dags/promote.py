@@ -24,9 +24,10 @@ approved release; when none waits, all tasks are skipped and nothing is changed.
 promotion: its tasks would not run, `roll_back` included. Use `slipway hold`, `abort` and `approve-now`, or mark the run
 failed.
 
-**When it fails**, production serves what it served before, and the run stays red. The champion's size and traffic come
-back in the first calls, then its config. A first launch that fails is removed; the ledger holds what would bring it
-back. A failure after `finish.champion` is not rolled back: clear the task, and it does what is left to do.
+**When it fails**, production serves what it served before, and the run stays red; its note says why. The champion's
+size and traffic come back in the first calls, then its config. A first launch that fails is removed; the ledger holds
+what would bring it back. A failure after `finish.champion` is not rolled back: clear the task, and it does what is left
+to do.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 
 from slipway_airflow.links.endpoint import EndpointLink
+from slipway_airflow.listeners import run_note
 
 
 class SlipwayPlugin(AirflowPlugin):
@@ -15,3 +17,4 @@ class SlipwayPlugin(AirflowPlugin):
 
     name = "slipway"
     operator_extra_links: ClassVar[list[BaseOperatorLink]] = [EndpointLink()]
+    listeners: ClassVar[list[ModuleType]] = [run_note]

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ class Launch:
     path: str = "/invocations"
 
 
-class ModelServer:
+class ModelServer(ABC):
     """One system.
 
     Args:
@@ -48,8 +49,9 @@ class ModelServer:
         """Say why the system cannot run here; empty when it can."""
         return ""
 
+    @abstractmethod
     def launch(self, model: Path, port: int, folder: Path) -> Launch:
-        raise NotImplementedError
+        """How to start it on a port with a model, with files of its own in the folder."""
 
     def body(self, rows: list[list[float]], columns: list[str], form: str) -> bytes:
         """The request for rows, in MLflow's forms unless the system has its own."""

@@ -63,6 +63,11 @@ class Flag(_Part):
     at: AwareDatetime
     reason: str = ""
 
+    @property
+    def said(self) -> str:
+        """Who, and why if a reason was given."""
+        return f"{self.by}: {self.reason}" if self.reason else self.by
+
 
 class Flags(_Part):
     """The wishes that hold now; None means: not set."""
@@ -110,7 +115,7 @@ class Promotion(_Part):
     recorded: Recorded | None = Field(None, description="None before the first launch: there was no endpoint")
     alarm: str | None = Field(None, description="CloudWatch alarm that watches while no judge looks")
     gates: tuple[GateAnswer, ...] = Field((), description="what people said on the way, in the order of time")
-    stopped_because: str | None = Field(None, description="who or what said no, when it was not the judge")
+    stopped_because: str | None = Field(None, description="who or what said no")
 
     def gate_answer(self, place: str) -> GateAnswer | None:
         """What was said at a gate, or None."""

@@ -10,7 +10,7 @@ state that it made, it returns that state, so a task that is run again writes no
     go_back        the previous champion has the traffic again
     lapse          an approval that nobody made use of
     answer_gate    a person said yes or no on the way
-    stop           somebody or something other than the judge said no
+    stop           why it will be taken back: what the judge, a person or a hook said
     raise_flag     hold, abort, frozen, approve_now, each with who and why
     lower_flag     takes it back
 """

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from rich.console import Console
@@ -26,6 +27,7 @@ from demo.stack.components import no_proxy
 from demo.stack.keeper import kept
 from demo.stage import Stage
 from slipway.cli.airflow_api import AirflowApi
+from slipway.cli.airflow_http import AirflowHttp
 from slipway.cli.airflow_records import Approval, DagRun, TaskInstance
 from slipway.errors import UnknownServiceError
 from slipway.ledger import Ledger
@@ -93,6 +95,11 @@ class World:
             except UnknownServiceError:
                 assert time.monotonic() < deadline, f"Airflow never read {dag_id}"
                 time.sleep(1)
+
+    def mark_failed(self, run: DagRun) -> None:
+        """What the page's *Mark Run as failed* does."""
+        path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}"
+        AirflowHttp(self.airflow.settings).send("PATCH", path, json={"state": "failed"})
 
     def finished(self, run: DagRun, *, seconds: float = 240) -> DagRun:
         """The run at its end."""

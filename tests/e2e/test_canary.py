@@ -6,7 +6,11 @@ The tests are one story and run in this order. Users never see an error that the
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -34,6 +38,7 @@ promote:
   weights_pct: [50]
   bake_minutes: 0.1
   ignore_errors_below_pct: 5
+  latency_slo_ms: 800
   min_requests: 60
   keep_warm_minutes: 0
   max_hold_hours: 0.1
@@ -146,9 +151,8 @@ def test_a_good_release_is_promoted_though_airflow_dies_in_the_middle(world: Any
     assert (done.count("hook_allowed"), done.count("gate_opened"), done.count("promoted")) == (2, 1, 1)
     opened = next(e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "gate_opened")
     assert (opened.user, opened.reason) == ("approver", "the numbers look right")
-    looks = [e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "looked"]
-    compared = {each["name"] for look in looks for each in look.detail["comparisons"]}
-    assert compared == {"error", "rejected", "answer", "unlike"}
+    compared = {each["name"] for look in looks(world, run) for each in look.detail["comparisons"]}
+    assert compared == {"error", "slow", "rejected", "answer", "unlike"}
 
 
 def test_the_rollback_dag_brings_the_champion_of_before_back(world: Any, users: Users) -> None:
@@ -161,21 +165,71 @@ def test_the_rollback_dag_brings_the_champion_of_before_back(world: Any, users: 
     assert (entry.reason, entry.detail["route"]) == ("users complain", "config")
 
 
-def test_an_erroring_release_is_taken_back_and_only_its_own_errors_are_seen(world: Any, users: Users) -> None:
+@pytest.mark.parametrize(
+    "fault", [{"effect": "error", "status": 500}, {"effect": "latency", "latency_ms": 1500}], ids=["erring", "slow"]
+)
+def test_a_bad_release_is_taken_back_and_only_its_own_errors_are_seen(
+    world: Any, users: Users, fault: dict[str, Any]
+) -> None:
     config = served(world)
     run = deploy(world)  # version 2 once more: its release is there
     release = world.until(lambda: (promotion := world.state(ENDPOINT).promotion) and promotion.release_id, 240)
     world.until(lambda: world.tasks(run)["step_1.shift"].state == "success", 240)
-    with erring(world, release) as began:
+    with faulty(world, release, fault) as began:
         run = world.finished(run)
 
     assert run.state == "failed"
     assert (champion(world), served(world)) == (1, config)
     back = rolled_back(world, run)
     assert "step_1.judge" in back.detail["cause"]
-    assert users.errors, "the release made no errors: nothing was shown"
+    assert back.detail["cause"] in run.note
+    assert bool(users.errors) == (fault["effect"] == "error")
     assert users.failed_outside(began, traffic_back_at(back)) == []
     users.errors.clear()
+
+
+def test_a_held_canary_waits_and_an_abort_takes_it_back(world: Any, users: Users) -> None:
+    config = served(world)
+    run = deploy(world)
+    world.until(lambda: world.tasks(run)["step_1.judge"].state == "deferred", 240)
+    wish(world, "hold", "let me look first")
+    world.until(lambda: looks(world, run) and looks(world, run)[0].detail["action"] == "hold", 120)
+    wish(world, "abort", "the release notes are wrong")
+    run = world.finished(run)
+
+    assert run.state == "failed"
+    assert (champion(world), served(world)) == (1, config)
+    said = f"aborted by {getpass.getuser()}: the release notes are wrong"
+    assert said in rolled_back(world, run).detail["cause"]
+    assert said in run.note
+    assert users.errors == []
+
+
+def test_a_no_at_the_gate_takes_the_release_back(world: Any, users: Users) -> None:
+    config = served(world)
+    run = deploy(world)
+    world.approver.answer_approval(world.waiting(run), "Reject", {"reason": "not this week"})
+    run = world.finished(run)
+
+    assert run.state == "failed"
+    assert (champion(world), served(world)) == (1, config)
+    assert "rejected by approver" in rolled_back(world, run).detail["cause"]
+    assert "not this week" in run.note
+    assert users.errors == []
+
+
+def test_a_run_that_somebody_marks_as_failed_is_taken_back_in_that_persons_name(world: Any, users: Users) -> None:
+    config = served(world)
+    run = deploy(world)
+    world.until(lambda: world.tasks(run)["step_1.judge"].state == "deferred", 240)
+    world.mark_failed(run)
+    run = world.finished(run)
+
+    assert run.state == "failed"
+    assert (champion(world), served(world)) == (1, config)
+    assert rolled_back(world, run)
+    assert "(run marked as failed by admin)" in run.note
+    assert users.errors == []
 
 
 def test_housekeeping_finds_nothing_to_take_back(world: Any, users: Users) -> None:
@@ -202,11 +256,26 @@ def traffic_back_at(entry: LedgerRecord) -> float:
     return datetime.fromisoformat(entry.detail["traffic_back_at"]).timestamp()
 
 
+def looks(world: Any, run: DagRun) -> list[LedgerRecord]:
+    """The judge's looks in a run, newest first."""
+    return [e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "looked"]
+
+
+def wish(world: Any, name: str, reason: str) -> None:
+    """Says something about the promotion on the command line."""
+    subprocess.run(
+        [sys.executable, "-m", "slipway.cli", name, NAME, "--reason", reason],
+        env={**os.environ, **world.settings.client_environment()},
+        check=True,
+        capture_output=True,
+    )
+
+
 @contextmanager
-def erring(world: Any, variant: str) -> Iterator[float]:
-    """Lets a variant answer 500 meanwhile; yields when that began (Unix seconds)."""
+def faulty(world: Any, variant: str, fault: dict[str, Any]) -> Iterator[float]:
+    """Lets a variant fail meanwhile; yields when that began (Unix seconds)."""
     began = time.time()
-    faults(world, {"effect": "error", "status": 500, "endpoint": ENDPOINT, "variant": variant})
+    faults(world, {**fault, "endpoint": ENDPOINT, "variant": variant})
     try:
         yield began
     finally:

@@ -138,9 +138,11 @@ def test_a_stop_while_an_endpoint_is_being_created_does_not_wait_for_ever(own_st
     sagemaker = own_stand_in.client("sagemaker")
     config = make_config(sagemaker, "halfway", {"main": (1.0, {})}, uri)
     sagemaker.create_endpoint(EndpointName="halfway", EndpointConfigName=config)
-    own_stand_in.stop()
+    own_stand_in.stop()  # raises when it takes too long
+    assert own_stand_in.process is not None
+    assert own_stand_in.process.returncode is not None
     own_stand_in.start()
-    wait_status(own_stand_in.client("sagemaker"), "halfway", "InService")
+    assert wait_status(own_stand_in.client("sagemaker"), "halfway", "InService")["EndpointConfigName"] == config
 
 
 def test_a_state_that_cannot_be_read_is_set_aside(own_stand_in: StandIn) -> None:

@@ -77,7 +77,7 @@ class GateWatch:
         if answer := promotion.gate_answer(self._place):
             return StepDecision(Action.ADVANCE, f"answered by {answer.by}")
         if state.flags.abort:
-            return self._roll_back(f"aborted by {state.flags.abort.by}")
+            return self._roll_back(f"aborted by {state.flags.abort.said}")
         now = self._now()
         prolong_lease(self._states, self._step, state.lease, now)
         return self._look(promotion, self._guarded, now) if self._guarded else None

@@ -47,7 +47,7 @@ class StepClock:
 
 @dataclass(frozen=True)
 class StepFlags:
-    """What people asked for; each is the name of who asked, or None."""
+    """What people asked for; each names who asked, and why if that was said; or None."""
 
     hold: str | None = None
     abort: str | None = None
@@ -83,7 +83,7 @@ def decide(look: Look, clock: StepClock, flags: StepFlags, on_inconclusive: OnIn
     if flags.hold:
         return StepDecision(Action.WAIT, f"held by {flags.hold}")
     if flags.approve_now:
-        return StepDecision(Action.ADVANCE, f"approved by {flags.approve_now} at verdict {look.verdict}")
+        return StepDecision(Action.ADVANCE, f"approved at verdict {look.verdict} by {flags.approve_now}")
     if look.verdict is Verdict.PASS:
         if clock.baked:
             return StepDecision(Action.ADVANCE, "; ".join(look.reasons))

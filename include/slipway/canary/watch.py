@@ -195,11 +195,11 @@ def prolong_lease(states: StateStore, step: WatchedStep, lease: Lease | None, no
 
 
 def step_flags(flags: Flags) -> StepFlags:
-    """The state's flags as the step's decision takes them: who asked for what."""
+    """The state's flags as the step's decision takes them: who asked for what, and why."""
     return StepFlags(
-        hold=flags.hold.by if flags.hold else None,
-        abort=flags.abort.by if flags.abort else None,
-        approve_now=flags.approve_now.by if flags.approve_now else None,
+        hold=flags.hold.said if flags.hold else None,
+        abort=flags.abort.said if flags.abort else None,
+        approve_now=flags.approve_now.said if flags.approve_now else None,
     )
 
 

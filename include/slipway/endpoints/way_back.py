@@ -49,7 +49,7 @@ def take_back(
         EndpointMissingError: the endpoint is gone, so nothing can be put back.
         SlipwayError: AWS does not answer or refuses, or the recorded config does not get healthy any more.
     """
-    back_at = _stop_harm(sagemaker, endpoint, promotion, recorded)
+    back_at = stop_harm(sagemaker, endpoint, promotion, recorded)
     _let_go_of_others(sagemaker, scaling, endpoint, recorded)
     restore_config(sagemaker, endpoint, recorded)
     for variant in recorded.variants:
@@ -57,7 +57,22 @@ def take_back(
     return back_at
 
 
-def _stop_harm(sagemaker: SageMakerClient, endpoint: str, promotion: Promotion, recorded: Recorded) -> datetime | None:
+def stop_harm(sagemaker: SageMakerClient, endpoint: str, promotion: Promotion, recorded: Recorded) -> datetime | None:
+    """Give the champion of a canary its size and all traffic again; the config stays.
+
+    Args:
+        sagemaker: a boto3 SageMaker client.
+        endpoint: the endpoint's name.
+        promotion: the promotion that is undone.
+        recorded: what the endpoint served before it.
+
+    Returns:
+        When the champion had all traffic again; None when the endpoint was not on the canary's config.
+
+    Raises:
+        EndpointMissingError: the endpoint is gone.
+        SlipwayError: AWS does not answer or refuses.
+    """
     plan = promotion.plan
     if plan is None:
         return None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slipway.canary.step import Action
-from slipway.endpoints.resource import describe
-from slipway.endpoints.traffic import ensure_weights
-from slipway.endpoints.two_variants import split
-from slipway.errors import CanaryFailedError
+from slipway.endpoints.way_back import stop_harm
+from slipway.errors import CanaryFailedError, EndpointMissingError
 from slipway.spec.hooks import AFTER
 from slipway_airflow.canary_watch import WatchRequest
 from slipway_airflow.operators.canary import FINAL
@@ -56,14 +55,11 @@ class CanaryGuardOperator(CanaryJudgeOperator):
         return {"step": self.step, "reason": reason}
 
     def _give_traffic_back(self, run: TaskRun) -> None:
-        """Stop the harm: the champion is there, with the size that it had."""
-        if self.view(run).promotion().plan is None:
-            return
-        canary = self.view(run).canary(FINAL)
-        sagemaker = self.hook.client("sagemaker")
-        if found := describe(sagemaker, "endpoint", self.endpoint):
-            weights = split(canary.champion, canary.challenger, 0.0)
-            ensure_weights(sagemaker, self.endpoint, weights, config_name=found["EndpointConfigName"])
+        """Stop the harm as the teardown would."""
+        promotion = self.view(run).promotion()
+        if promotion.recorded:
+            with suppress(EndpointMissingError):  # the teardown, which has the rest to put back, says so
+                stop_harm(self.hook.client("sagemaker"), self.endpoint, promotion, promotion.recorded)
 
     def _traffic(self, run: TaskRun, weight_pct: float) -> WatchRequest:
         """Return the watch of the traffic that the release has; it judges nothing where there is none to compare."""

@@ -15,6 +15,7 @@ from slipway.canary.step import Action
 from slipway.canary.window import MetricWindow, closed_window
 from slipway.endpoints.resource import describe
 from slipway.errors import CanaryFailedError, EndpointMissingError, SlipwayError
+from slipway.transition import stop
 from slipway_airflow.canary_watch import WatchRequest, is_bake, open_watch, rules_to_dict, window_to_dict
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 from slipway_airflow.operators.canary import CanaryOperator, CanaryUnderWay
@@ -112,6 +113,7 @@ class CanaryJudgeOperator(CanaryOperator):
         for line in step.shown if step else ():
             self.log.info("%s", line)
         if action != Action.ADVANCE:
+            self.bucket.states.update(self.endpoint, lambda state: stop(state, run.run_id, reason))
             raise CanaryFailedError(f"Release {canary.promotion.release_id} is taken back: {reason}")
         self.log.info("Step decided: %s", reason)
         return {

@@ -87,4 +87,4 @@ class CanaryShiftOperator(CanaryOperator):
         state, _ = self.bucket.states.read(self.endpoint)
         abort = state.flags.abort if state else None
         if abort:
-            raise CanaryFailedError(f"The promotion was aborted by {abort.by}: {abort.reason or 'no reason given'}.")
+            raise CanaryFailedError(f"The promotion was aborted by {abort.said}.")

@@ -12,6 +12,7 @@ from slipway.endpoints.scaling import ensure_scaling
 from slipway.endpoints.way_back import take_back
 from slipway.errors import EndpointMissingError
 from slipway.transition import give_up
+from slipway_airflow.listeners.run_note import WHY_KEY
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.stage import StageOperator
 from slipway_airflow.task_run import TaskRun
@@ -39,7 +40,8 @@ class PromotionRollBackOperator(StageOperator):
     :param region_name: AWS region; the connection's when None. (templated)
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: Configuration of the botocore clients.
-    :return: ``rolled_back`` (the release, or None), ``restored_config`` (None when the endpoint was removed).
+    :return: ``rolled_back`` (the release, or None), ``restored_config`` (None when the endpoint was removed),
+        ``undone_because`` (what becomes the run's note, or None).
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -50,7 +52,7 @@ class PromotionRollBackOperator(StageOperator):
         run = TaskRun.of(context)
         state, _ = self.bucket.states.read(self.endpoint)
         promotion = state.promotion if state else None
-        restored = None
+        restored = why = None
         if promotion is None or promotion.run_id != run.run_id:
             self.log.info("Nothing to roll back: this run has no promotion of %s under way.", self.endpoint)
             promotion = None
@@ -59,8 +61,10 @@ class PromotionRollBackOperator(StageOperator):
             if promotion.stopped_because:
                 reason = f"{reason}; {promotion.stopped_because}"
             restored = self._roll_back(promotion, run, reason)
+            why = f"Release {promotion.release_id} was rolled back: {reason}; {_standing(restored)}."
         self.bucket.states.release_lease(self.endpoint, run.holder)
-        return {"rolled_back": promotion.release_id if promotion else None, "restored_config": restored}
+        back = promotion.release_id if promotion else None
+        return {"rolled_back": back, "restored_config": restored, WHY_KEY: why}
 
     def _roll_back(self, promotion: Promotion, run: TaskRun, reason: str) -> str | None:
         self.bucket.states.take_lease(

@@ -37,7 +37,7 @@ def test_the_first_release_becomes_the_champion(
     promotion: Callable[..., Promotion], service: Service, registry: MlflowClient
 ) -> None:
     release = approved(service, 1)
-    assert promotion().run() == {"rolled_back": None, "restored_config": None}
+    assert promotion().run() == {"rolled_back": None, "restored_config": None, "undone_because": None}
     state = service.state()
     assert service.ask("prod", 3.0) == 6.0
     assert state.champion.release_id == release.id
@@ -125,7 +125,9 @@ def test_a_run_that_was_marked_failed_is_rolled_back(promotion: Callable[..., Pr
     run = promotion("promote_2")
     run.begin()
     run.launch(second.id)
-    assert run.roll_back() == {"rolled_back": second.id, "restored_config": config}
+    back = run.roll_back()
+    assert (back["rolled_back"], back["restored_config"]) == (second.id, config)
+    assert back["undone_because"].endswith(f"the endpoint serves {config} again.")
     assert service.ask("prod", 3.0) == 6.0
     assert service.state().history[-1].reason == "the run was ended before it was finished"
 

@@ -145,7 +145,7 @@ class Retrainer(ABC, Generic[Rows]):
 
     def holding_out(self, split: Split[Rows], rows: pd.DataFrame) -> Split[Rows]:
         """The split with these rows held out in place of its own; needed by retrainers that give a :meth:`sample`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} gives a sample, so it has to say how rows are held out")
 
     @abstractmethod
     def log(self, fitted: Any, estimator: Any, saved: SavedModel | None, example: Any) -> Any:
