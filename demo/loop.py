@@ -22,7 +22,6 @@ PARENT_TAG = "slipway.parent_version"
 _WAKE_SECONDS = 60.0
 _RETRAIN_SECONDS = 420.0
 _PROMOTE_SECONDS = 900.0
-_PER_SECOND = 40.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def follow_loop(
     rows = flights.months(flights.load_flights(), month, month)[flights.FEATURES].sample(1000, random_state=0)
     with (
         stage.display.step(f"{promote.dag_id}, woken by the approval, under traffic") as step,
-        live_traffic(stage, spec.endpoint_name("prod"), rows, per_second=_PER_SECOND),
+        live_traffic(stage, spec.endpoint_name("prod"), rows),
     ):
         follow(airflow, promote, step, seconds=_PROMOTE_SECONDS)
     return _read_back(stage, airflow, spec, store, began, before.model_version)

@@ -18,6 +18,8 @@ from demo.stage import Stage
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
+#: Requests a second, all clients together: the judge's sample at a fifth of the traffic in half a minute.
+PER_SECOND = 80.0
 _CLIENTS = 4
 
 
@@ -48,21 +50,20 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def live_traffic(stage: Stage, endpoint: str, rows: pd.DataFrame, *, per_second: float) -> Iterator[Traffic]:
+def live_traffic(stage: Stage, endpoint: str, rows: pd.DataFrame) -> Iterator[Traffic]:
     """Calls the endpoint steadily until the block ends.
 
     Args:
         stage: The running stack.
         endpoint: The endpoint.
         rows: Flights, sent one by one, over and over.
-        per_second: Requests a second, all clients together.
     """
     bodies = [json.dumps(payload(rows[number : number + 1])).encode() for number in range(len(rows))]
     traffic, stop = Traffic(), threading.Event()
     clients = [
         threading.Thread(
             target=_send,
-            args=(stage.aws("sagemaker-runtime"), endpoint, bodies[each::_CLIENTS], per_second, traffic, stop),
+            args=(stage.aws("sagemaker-runtime"), endpoint, bodies[each::_CLIENTS], traffic, stop),
         )
         for each in range(_CLIENTS)
     ]
@@ -76,10 +77,8 @@ def live_traffic(stage: Stage, endpoint: str, rows: pd.DataFrame, *, per_second:
             client.join()
 
 
-def _send(
-    runtime: Any, endpoint: str, bodies: list[bytes], per_second: float, traffic: Traffic, stop: threading.Event
-) -> None:
-    pause = _CLIENTS / per_second
+def _send(runtime: Any, endpoint: str, bodies: list[bytes], traffic: Traffic, stop: threading.Event) -> None:
+    pause = _CLIENTS / PER_SECOND
     due, number = time.monotonic(), 0
     while not stop.is_set():
         traffic.answers.append(_ask(runtime, endpoint, bodies[number % len(bodies)]))

@@ -13,7 +13,7 @@ from demo.errors import ChapterFailedError
 from demo.releasing import deploy_and_approve, woke_promotion
 from demo.runs import failure, open_airflow, task_lines, wait_for_run
 from demo.stage import Stage, expect
-from demo.traffic import Answer, Traffic, live_traffic
+from demo.traffic import PER_SECOND, Answer, Traffic, live_traffic
 from demo.training import BROKEN, Recipe, find_registered, train_and_register
 from slipway.ledger import Ledger, LedgerRecord
 from slipway.spec import ServiceSpec, load_services
@@ -29,7 +29,6 @@ TITLE = "Canary: promoted under live traffic, and taken back when it is worse"
 TEXT = "One version has learnt from more months; the next one knows only three airlines and refuses all others."
 
 SERVICE = "flights"
-PER_SECOND = 40.0
 _PROMOTE_SECONDS = 900.0
 _BAR_WIDTH = 24
 
@@ -88,7 +87,7 @@ def _promote(stage: Stage, airflow: AirflowApi, spec: ServiceSpec, rows: pd.Data
     endpoint = spec.endpoint_name("prod")
     with (
         stage.display.step(f"{SERVICE}.promote under {PER_SECOND:.0f} requests a second") as step,
-        live_traffic(stage, endpoint, rows, per_second=PER_SECOND) as traffic,
+        live_traffic(stage, endpoint, rows) as traffic,
     ):
         run = wait_for_run(airflow, f"{SERVICE}.promote", since=began, seconds=60)
         run = _watch(stage, airflow, run, endpoint, traffic, step)

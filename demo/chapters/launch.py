@@ -25,7 +25,6 @@ TEXT = "Real flights of 2013, a scikit-learn model, a daemonless image build, an
 
 SERVICE = "flights"
 ROWS = 1000
-_CANARY_PER_SECOND = 40.0
 _PROMOTE_SECONDS = 900.0
 
 
@@ -69,7 +68,7 @@ def _launch(stage: Stage, airflow: AirflowApi, spec: ServiceSpec) -> tuple[DagRu
         promote = wait_for_run(airflow, f"{SERVICE}.promote", since=began, seconds=60)
         if is_live(stage, spec.endpoint_name("prod")):
             # Played before: another version has the traffic, so this one has to pass a canary, which needs users.
-            stack.enter_context(live_traffic(stage, spec.endpoint_name("prod"), rows, per_second=_CANARY_PER_SECOND))
+            stack.enter_context(live_traffic(stage, spec.endpoint_name("prod"), rows))
         promote = follow(airflow, promote, step, seconds=_PROMOTE_SECONDS)
     return run, promote
 
