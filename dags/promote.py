@@ -16,6 +16,7 @@ Gives an approved release the production traffic, and takes it back when it is n
 | `finish.champion` | records the champion: in the state, as MLflow's alias `champion`, in the ledger |
 | `finish.retire` | after the warm time the old champion leaves; the new one scales |
 | `roll_back` | undoes whatever was begun and not finished, also when a person marks the run failed |
+| `outcome` | fails when the release was taken back, so that the run ends red whoever ended it |
 
 A promotion without a plan (the first launch, strategy `all_at_once`) skips the steps.
 
@@ -47,6 +48,7 @@ from slipway_airflow.operators.canary_shift import CanaryShiftOperator
 from slipway_airflow.operators.endpoint_verify import EndpointVerifyOperator
 from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
 from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
+from slipway_airflow.operators.promotion_outcome import PromotionOutcomeOperator
 from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
 from slipway_dags.asking import asking
@@ -109,7 +111,9 @@ def promote(spec: ServiceSpec, platform: Platform) -> DAG:
             chain(*asking(FINAL, spec, platform, prod), shift, judge)
             chain(judge, *asking(AFTER, spec, platform, prod), champion, retire)
         roll_back = PromotionRollBackOperator(task_id="roll_back", execution_timeout=ROLL_BACK_TIMEOUT, **size, **prod)
+        outcome = PromotionOutcomeOperator(task_id="outcome", undone_because=roll_back.output["undone_because"])
         chain(record, prepare, verify, *steps, finish, roll_back.as_teardown(setups=record))
+        roll_back >> outcome.as_teardown(setups=record, on_failure_fail_dagrun=True)
     return dag
 
 

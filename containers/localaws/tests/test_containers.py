@@ -135,6 +135,7 @@ def python_layer() -> bytes:
     return tiny_image.layer(files)
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.skipif(os.geteuid() != 0 or not can_enter_root(), reason="needs root for chroot and another user")
 @pytest.mark.skipif(shutil.which("ldd") is None, reason="ldd is not installed")
@@ -204,6 +205,7 @@ def _running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_what_nobody_needs_any_more_is_thrown_away(own_stand_in: StandIn) -> None:
     own_stand_in.start()

@@ -119,6 +119,7 @@ def test_endpoints_are_hosted_again_and_failed_ones_stay_failed(own_stand_in: St
     assert sagemaker.describe_model(ModelName="good-a")["ExecutionRoleArn"] == ROLE
 
 
+@pytest.mark.long
 def test_what_sagemaker_said_yes_to_outlives_a_crash_in_that_moment(own_stand_in: StandIn) -> None:
     own_stand_in.start()
     uri = tiny_image.push(own_stand_in.client("ecr"), tiny_image.build(), "slipway/tiny", "v1")

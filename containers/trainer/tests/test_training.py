@@ -140,6 +140,7 @@ def test_a_template_of_the_spec_trains_without_a_champion(job, tmp_path):
         train(replace(job, champion=None, template=f"{file}:broken"))
 
 
+@pytest.mark.long
 def test_the_process_writes_a_result_or_a_failure(job, tmp_path):
     code, result, output = run_trainer("train", job, tmp_path / "good")
     assert code == 0, (result, output)

@@ -28,8 +28,7 @@ class PromotionRollBackOperator(StageOperator):
 
     Does nothing when the promotion was finished or never began. A first launch, which has nothing to
     go back to, is removed; what would bring it back is in the ledger. Meant as teardown of
-    :class:`PromotionBeginOperator`: it then also runs when somebody marks the run failed, and the run
-    stays red.
+    :class:`PromotionBeginOperator`: it then also runs when somebody marks the run failed.
 
     :param instance_type: What the launch was given, so that its own endpoint config is recognised. (templated)
     :param instance_count: The same. (templated)
@@ -41,7 +40,7 @@ class PromotionRollBackOperator(StageOperator):
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: Configuration of the botocore clients.
     :return: ``rolled_back`` (the release, or None), ``restored_config`` (None when the endpoint was removed),
-        ``undone_because`` (what becomes the run's note, or None).
+        ``undone_because`` (what becomes the run's note; empty when there was nothing to undo).
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -52,7 +51,7 @@ class PromotionRollBackOperator(StageOperator):
         run = TaskRun.of(context)
         state, _ = self.bucket.states.read(self.endpoint)
         promotion = state.promotion if state else None
-        restored = why = None
+        restored, why = None, ""
         if promotion is None or promotion.run_id != run.run_id:
             self.log.info("Nothing to roll back: this run has no promotion of %s under way.", self.endpoint)
             promotion = None

@@ -86,6 +86,7 @@ def require_champion_alone(service: Service, config: str) -> None:
     assert alarms(service) == []
 
 
+@pytest.mark.long
 def test_a_good_release_is_promoted_and_nobody_notices(
     canary: MakeCanary, service: Service, registry: MlflowClient
 ) -> None:
@@ -171,6 +172,7 @@ def _task_maker(run: Canary, name: str, release_id: str) -> Callable[[], Any]:
     return lambda: run.task(name, release_id)
 
 
+@pytest.mark.long
 def test_a_rollback_in_mid_canary_killed_after_each_change_updates_once(canary: MakeCanary, service: Service) -> None:
     run = canary()
     config = service.describe("prod")["EndpointConfigName"]

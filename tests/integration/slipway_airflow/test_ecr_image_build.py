@@ -166,6 +166,7 @@ def test_a_dangerous_pickle_is_told_or_refused_as_the_spec_says(build: Build, co
         build.operator().execute(context("build", run_id="manual__2"))
 
 
+@pytest.mark.long
 def test_killed_after_each_change_it_builds_one_image(build: Build, context: Any) -> None:
     build.know_the_answers()
     kills = run_with_kills(build.operator, context("build"))

@@ -58,6 +58,7 @@ def expire_lease(state: EndpointState) -> EndpointState:
     return state.model_copy(update={"lease": over})
 
 
+@pytest.mark.long
 def test_a_lost_canary_is_rolled_back_from_its_state_alone(
     promotion: Callable[..., Promotion], service: Service, tidy: Callable[..., list[str]]
 ) -> None:

@@ -37,7 +37,7 @@ def test_the_first_release_becomes_the_champion(
     promotion: Callable[..., Promotion], service: Service, registry: MlflowClient
 ) -> None:
     release = approved(service, 1)
-    assert promotion().run() == {"rolled_back": None, "restored_config": None, "undone_because": None}
+    assert promotion().run() == {"rolled_back": None, "restored_config": None, "undone_because": ""}
     state = service.state()
     assert service.ask("prod", 3.0) == 6.0
     assert state.champion.release_id == release.id
@@ -132,6 +132,7 @@ def test_a_run_that_was_marked_failed_is_rolled_back(promotion: Callable[..., Pr
     assert service.state().history[-1].reason == "the run was ended before it was finished"
 
 
+@pytest.mark.long
 def test_a_run_that_was_ended_in_mid_update_is_rolled_back(
     promotion: Callable[..., Promotion], service: Service
 ) -> None:
@@ -189,6 +190,7 @@ def test_a_frozen_endpoint_is_left_alone_and_its_lease_given_back(
     assert state.approved is not None
 
 
+@pytest.mark.long
 def test_each_task_killed_after_each_change_comes_to_the_same_end(
     promotion: Callable[..., Promotion], service: Service, registry: MlflowClient
 ) -> None:
@@ -216,6 +218,7 @@ def test_each_task_killed_after_each_change_comes_to_the_same_end(
     assert [entry.event for entry in state.history] == ["approved", "begun", "promoted"]
 
 
+@pytest.mark.long
 def test_a_rollback_killed_after_each_change_updates_only_once(
     promotion: Callable[..., Promotion], service: Service
 ) -> None:

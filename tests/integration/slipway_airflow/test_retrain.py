@@ -108,6 +108,7 @@ def test_rows_of_a_table_are_trained_on_once_also_those_that_come_late(retrainin
     database.close()
 
 
+@pytest.mark.long
 def test_what_is_held_is_registered_and_tagged_and_wakes_nothing(with_champion):
     with_champion.run("await_data", "validate_data", "refit", "hold")
     assert with_champion.aliases == {"champion": 1}
@@ -117,6 +118,7 @@ def test_what_is_held_is_registered_and_tagged_and_wakes_nothing(with_champion):
     assert with_champion.run("await_data", run_id="manual__2") == {"new": 0, "known": 1}
 
 
+@pytest.mark.long
 def test_a_dry_run_leaves_no_trace(with_champion, aws):
     with_champion.run("await_data", "validate_data")
     since = aws.position()
@@ -165,6 +167,7 @@ def killed_after_registry_writes(monkeypatch) -> set[str]:
     return killed
 
 
+@pytest.mark.long
 def test_a_killed_task_ends_its_trainer_and_the_next_try_gets_through(with_champion):
     with_champion.run("await_data", "validate_data")
     refit, ended = with_champion.task("refit"), []

@@ -75,6 +75,7 @@ def warm_canary(service: Service, promotion: Callable[..., Promotion], **promote
     return canary
 
 
+@pytest.mark.long
 def test_a_warm_champion_is_back_by_weight_and_then_alone(
     promotion: Callable[..., Promotion], service: Service, registry: MlflowClient, rollback: Rollback
 ) -> None:

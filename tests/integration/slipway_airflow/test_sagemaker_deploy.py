@@ -154,6 +154,7 @@ def test_an_unknown_release_is_refused_before_anything_is_made(
     assert service.describe("dev") is None
 
 
+@pytest.mark.long
 def test_killed_after_any_call_it_comes_to_the_same_end(
     launch: Callable[..., SageMakerDeployOperator], service: Service, context: Any
 ) -> None:

@@ -24,6 +24,7 @@ PLAIN = [
     "finish.champion",
     "finish.retire",
     "roll_back",
+    "outcome",
 ]
 
 
@@ -52,6 +53,8 @@ def test_without_hooks_and_gates_there_are_only_steps(promote: Promote) -> None:
     roll_back = dag.get_task("roll_back")
     assert roll_back.is_teardown
     assert roll_back.on_failure_fail_dagrun is False
+    assert dag.get_task("outcome").is_teardown
+    assert dag.get_task("outcome").on_failure_fail_dagrun is True
 
 
 def test_hooks_stand_where_the_spec_asks_in_its_order(promote: Promote) -> None:

@@ -48,6 +48,7 @@ def test_a_model_is_compiled_and_proven_in_the_sandbox(own_environment: Sandbox,
     assert json.loads((tmp_path / ENGINE_FILE).read_text()) == choice.record
 
 
+@pytest.mark.long
 def test_the_same_model_gives_the_same_files(own_environment: Sandbox, model: Path) -> None:
     one, other = (choose_engine(own_environment, model, serving_app_dir()) for _ in range(2))
     assert one == other
