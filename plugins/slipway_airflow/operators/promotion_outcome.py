@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
@@ -26,7 +26,7 @@ class PromotionOutcomeOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("undone_because",)
 
-    def __init__(self, *, undone_because: str | None, **kwargs: object) -> None:
+    def __init__(self, *, undone_because: str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.undone_because = undone_because
 
