@@ -133,7 +133,8 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
         ("scheduler", "task_instance_heartbeat_timeout"): "60",
         ("workers", "min_heartbeat_interval"): "1",
         ("dag_processor", "refresh_interval"): "10",
-        ("dag_processor", "min_file_process_interval"): "10",
+        # Reading all DAGs costs seconds of processor time, so it is not done all the time.
+        ("dag_processor", "min_file_process_interval"): "30",
         ("dag_processor", "bundle_refresh_check_interval"): "2",
         ("usage_data_collection", "enabled"): "False",
     }

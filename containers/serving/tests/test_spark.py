@@ -272,6 +272,7 @@ def test_invalid_rows_meet_the_same_fate(spark: Any, train: Any, tmp_path: Path,
         np.testing.assert_allclose(program.score(batch_of(fresh)), expected, rtol=1e-12)
 
 
+@pytest.mark.long
 def test_an_mlflow_model_is_converted_proven_and_served_without_java(spark: Any, train: Any, tmp_path: Path):
     import mlflow
     from mlflow.models import ModelSignature
