@@ -105,6 +105,7 @@ def test_sensible_answers_to_senseless_calls(world, launch) -> None:
     assert status("application/json", b'{"dataframe_split": {"columns": ["carrier"], "data": [["UA"]]}}') == 400
 
 
+@pytest.mark.long
 def test_played_again_it_finds_everything_and_changes_nothing(world, launch) -> None:
     since = world.position()
     with pytest.MonkeyPatch.context() as patch:

@@ -23,7 +23,11 @@ from slipway_serving.forms.batch import Batch, Layout, NotCoveredError, columns_
 from slipway_serving.program.program import Program
 from slipway_serving.program.store import load_program, save_program
 
-pytestmark = [pytest.mark.spark, pytest.mark.skipif(shutil.which("java") is None, reason="needs Java 17 or later")]
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.long,
+    pytest.mark.skipif(shutil.which("java") is None, reason="needs Java 17 or later"),
+]
 
 COLUMNS = [("a", "double"), ("b", "double"), ("c", "double"), ("count", "long"), ("city", "string"), ("kind", "string")]
 NAMES = [name for name, _ in COLUMNS]
@@ -188,14 +192,6 @@ FEATURE_NAMES = [
 ]  # fmt: skip
 
 
-QUICK = {"LogisticRegression", "RandomForestClassifier", "GBTRegressor", "GLR gamma log", "PCA", "Bucketizer"}
-
-
-def some_of(names: list[str]) -> list[Any]:
-    """Mark all but a few cases as long."""
-    return [pytest.param(name, marks=[] if name in QUICK else pytest.mark.long) for name in names]
-
-
 def batch_of(frame: pd.DataFrame) -> Batch:
     return columns_to_batch(Layout(COLUMNS), lambda _, name: frame[name].tolist(), len(frame))
 
@@ -213,12 +209,12 @@ def assert_same_as_spark(spark: Any, stages: list[Any], train: Any, folder: Path
     assert len(set(expected)) > 1
 
 
-@pytest.mark.parametrize("name", some_of(MODEL_NAMES))
+@pytest.mark.parametrize("name", MODEL_NAMES)
 def test_models(spark: Any, train: Any, tmp_path: Path, name: str):
     assert_same_as_spark(spark, model_cases()[name], train, tmp_path)
 
 
-@pytest.mark.parametrize("name", some_of(FEATURE_NAMES))
+@pytest.mark.parametrize("name", FEATURE_NAMES)
 def test_features(spark: Any, train: Any, tmp_path: Path, name: str):
     from pyspark.ml.regression import LinearRegression
 
@@ -272,7 +268,6 @@ def test_invalid_rows_meet_the_same_fate(spark: Any, train: Any, tmp_path: Path,
         np.testing.assert_allclose(program.score(batch_of(fresh)), expected, rtol=1e-12)
 
 
-@pytest.mark.long
 def test_an_mlflow_model_is_converted_proven_and_served_without_java(spark: Any, train: Any, tmp_path: Path):
     import mlflow
     from mlflow.models import ModelSignature

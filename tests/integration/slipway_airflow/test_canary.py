@@ -117,11 +117,14 @@ def test_a_good_release_is_promoted_and_nobody_notices(
 @pytest.mark.parametrize(
     ("fault", "promote"),
     [
-        ({"effect": "error", "status": 500}, {}),
-        ({"effect": "error", "status": 400, "code": "ModelError"}, {}),
-        ({"effect": "latency", "latency_ms": 300}, {"latency_slo_ms": 200}),
+        pytest.param({"effect": "error", "status": 500}, {}, id="errors"),
+        pytest.param(
+            {"effect": "error", "status": 400, "code": "ModelError"}, {}, id="refusals", marks=pytest.mark.long
+        ),
+        pytest.param(
+            {"effect": "latency", "latency_ms": 300}, {"latency_slo_ms": 200}, id="slow", marks=pytest.mark.long
+        ),
     ],
-    ids=["errors", "refusals", "slow"],
 )
 def test_a_bad_release_is_taken_back(
     canary: MakeCanary, service: Service, fault: dict[str, Any], promote: dict[str, Any]
