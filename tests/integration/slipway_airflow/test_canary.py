@@ -137,7 +137,9 @@ def test_a_bad_release_is_taken_back(
         run.run_canary()
     service.aws.faults()
     require_champion_alone(service, config)
-    assert service.state().history[-1].reason == "failed: step_1.judge"
+    why = service.state().history[-1].reason
+    assert why.startswith("failed: step_1.judge; ")
+    assert "the challenger is worse" in why
 
 
 @pytest.mark.long
