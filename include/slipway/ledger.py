@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from slipway.canonical import canonical_json
+from slipway.canonical import canonical_json, content_digest
 from slipway.documents import DocumentStore, Listed, parse_document
 from slipway.errors import PermanentError, StateConflictError
 
@@ -67,6 +67,8 @@ class Ledger:
     def __init__(self, s3: S3Client, bucket: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._documents = DocumentStore(s3, bucket)
         self._now = now
+        # A watch records hundreds of looks: entries never change, so each is read once.
+        self._recorded: dict[str, tuple[int, str]] = {}
 
     def record(self, service: str, run_id: str, task_id: str, entry: LedgerEntry) -> str:
         """Append an entry unless this task has recorded an equal one.
@@ -85,14 +87,13 @@ class Ledger:
             SlipwayError: S3 does not answer or refuses.
         """
         prefix = f"{_prefix(service)}{_part(run_id)}/{_part(task_id)}/"
-        wanted = canonical_json(entry.model_dump(mode="json"))
+        wanted = _digest(entry)
         for _ in range(_ATTEMPTS):
-            numbers = []
-            for record, key in self._read_all(self._documents.list(prefix)):
-                if canonical_json(record.entry().model_dump(mode="json")) == wanted:
+            there = self._recorded_below(prefix)
+            for key, (_, digest) in there.items():
+                if digest == wanted:
                     return key
-                numbers.append(record.n)
-            n = max(numbers, default=-1) + 1
+            n = max((number for number, _ in there.values()), default=-1) + 1
             key = f"{prefix}{n}.json"
             if self._documents.create(key, self._spell(service, run_id, task_id, n, entry)):
                 return key
@@ -121,6 +122,13 @@ class Ledger:
         records.sort(key=lambda record: (record.at, record.run_id, record.task_id, record.n), reverse=True)
         return records[:limit]
 
+    def _recorded_below(self, prefix: str) -> dict[str, tuple[int, str]]:
+        """Number and digest of each entry of a task, by key."""
+        listed = list(self._documents.list(prefix))
+        for record, key in self._read_all(item for item in listed if item.key not in self._recorded):
+            self._recorded[key] = (record.n, _digest(record.entry()))
+        return {item.key: self._recorded[item.key] for item in listed if item.key in self._recorded}
+
     def _read_all(self, listing: Iterator[Listed]) -> Iterator[tuple[LedgerRecord, str]]:
         for item in listing:
             document = self._documents.read(item.key)
@@ -136,6 +144,10 @@ class Ledger:
         place = {"service": service, "run_id": run_id, "task_id": task_id, "n": n, "at": self._now()}
         record = LedgerRecord.model_validate({**entry.model_dump(), **place})
         return canonical_json(record.model_dump(mode="json"))
+
+
+def _digest(entry: LedgerEntry) -> str:
+    return content_digest(entry.model_dump(mode="json"))
 
 
 def _prefix(service: str) -> str:

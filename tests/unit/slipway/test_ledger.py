@@ -40,6 +40,17 @@ def test_keys_are_numbered_within_the_task(memory_s3: Any) -> None:
     assert ledger.record("flights", RUN, "step_1.judge", entry("a")) == f"ledger/flights/{RUN}/step_1.judge/0.json"
 
 
+def test_a_task_that_records_much_reads_each_entry_once(memory_s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    get = memory_s3.get_object
+    monkeypatch.setattr(memory_s3, "get_object", lambda **what: read.append(what["Key"]) or get(**what))
+    ledger = Ledger(memory_s3, "bucket")
+    looks = [entry("looked", detail={"look": number}) for number in range(20)]
+    keys = [ledger.record("flights", RUN, "judge", look) for look in looks]
+    assert ledger.record("flights", RUN, "judge", looks[3]) == keys[3]
+    assert len(read) == len(set(read)) == 20
+
+
 def test_an_entry_says_what_who_why_where_and_when(memory_s3: Any) -> None:
     now = datetime(2026, 5, 1, 12, tzinfo=UTC)
     key = Ledger(memory_s3, "bucket", now=lambda: now).record("flights", RUN, "launch", entry())
