@@ -85,7 +85,7 @@ def promote(spec: ServiceSpec, platform: Platform) -> DAG:
             "instance_type": Override(dag, "instance_type"),
             "instance_count": Override(dag, "instance_count"),
         }
-        waiting = {"waiter_delay": 5, "waiter_max_attempts": 900, "deferrable": True}
+        waiting = {"waiter_delay": 3, "waiter_max_attempts": 1500, "deferrable": True}
         record = PromotionBeginOperator(
             task_id="record",
             pre_execute=checked_by(PromoteOverrides),

@@ -30,7 +30,7 @@ from demo.stack.settings import ROOT, StackSettings, save_settings
 
 START_SECONDS = 240.0
 _POLL_SECONDS = 0.3
-_GRACE_SECONDS = 12.0
+_GRACE_SECONDS = 8.0
 _FREE_BYTES = 2 * 1024**3
 _STOP_ORDER = (("migrate", "scheduler", "dag-processor", "triggerer"), ("api-server", "mlflow"), ("aws",))
 
