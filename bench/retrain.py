@@ -174,6 +174,15 @@ def _environment(work: Path) -> dict[str, str]:
     return {**os.environ, **java, "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
+def make_experiments(work: Path) -> None:
+    """Make both experiments with their files below ``work``; MLflow would put them where the benchmark is started."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{work}/mlflow.db")
+    for name in ("slipway", "bare"):
+        client.create_experiment(name, artifact_location=(work / "artifacts" / name).as_uri())
+
+
 def measure(work: Path, size: int, repeats: int) -> list[Row]:
     """Both, in turn, on so many files."""
     rows = write_rows(work, size)
@@ -257,6 +266,7 @@ def main() -> None:
     rows = earlier_rows("retrain", versions) if arguments.append else []
     with tempfile.TemporaryDirectory(prefix="slipway-bench-retrain-") as name:
         work = Path(name)
+        make_experiments(work)
         first = work / "first"
         first.mkdir()
         by_hand(write_rows(first, 1), work, "champion")
