@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 PAGE = Path(__file__).parents[3] / "docs" / "spark-estimators.md"
 SAME = 1e-9
+_UID = re.compile(r" \w+_[0-9a-f]{12}\b")  # another one each time
 
 _HEAD = """# Refitting Spark's estimators
 
@@ -34,7 +36,7 @@ def table_row(case: str, model: str, difference: float, losses: list[str], why: 
         why: the known reason for a difference; empty when there may be none.
     """
     outcome = f"may differ: {why}" if why else "same" if difference <= SAME else f"differs by {difference:.1e}"
-    lost = "; ".join(loss.replace("|", "/") for loss in losses) or "–"
+    lost = "; ".join(_UID.sub("", loss).replace("|", "/") for loss in losses) or "–"
     return f"| {case} | `{model}` | {outcome} | {lost} |"
 
 
