@@ -146,6 +146,10 @@ class EndpointState(_Part):
     flags: Flags = Flags()
     history: tuple[HistoryEntry, ...] = Field((), description=f"newest last, at most {HISTORY_LENGTH}")
 
+    def last_of(self, run_id: str) -> HistoryEntry | None:
+        """The latest thing that a DAG run did to the endpoint, or None."""
+        return next((entry for entry in reversed(self.history) if entry.run_id == run_id), None)
+
 
 Change = Callable[[EndpointState], EndpointState]
 

@@ -45,14 +45,14 @@ def _why(session: Session, dag_run: DagRun) -> str | None:
 
 
 def _marked_by(session: Session, dag_run: DagRun) -> str | None:
-    """Read from Airflow's audit log who marked the run as failed; None when nobody did."""
+    """Read from Airflow's audit log who marked the run as failed since it last began; None when nobody did."""
     from airflow.models import Log
     from sqlalchemy import select
 
     query = (
         select(Log.owner)
         .where(Log.dag_id == dag_run.dag_id, Log.run_id == dag_run.run_id, Log.event == _MARKED)
-        .where(Log.extra.contains('"failed"'))
+        .where(Log.extra.contains('"failed"'), Log.dttm >= (dag_run.start_date or dag_run.run_after))
         .order_by(Log.id.desc())
         .limit(1)
     )

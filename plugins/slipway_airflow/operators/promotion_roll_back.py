@@ -51,7 +51,7 @@ class PromotionRollBackOperator(StageOperator):
         run = TaskRun.of(context)
         state, _ = self.bucket.states.read(self.endpoint)
         promotion = state.promotion if state else None
-        restored, why = None, ""
+        restored = None
         if promotion is None or promotion.run_id != run.run_id:
             self.log.info("Nothing to roll back: this run has no promotion of %s under way.", self.endpoint)
             promotion = None
@@ -60,10 +60,17 @@ class PromotionRollBackOperator(StageOperator):
             if promotion.stopped_because:
                 reason = f"{reason}; {promotion.stopped_because}"
             restored = self._roll_back(promotion, run, reason)
-            why = f"Release {promotion.release_id} was rolled back: {reason}; {_standing(restored)}."
         self.bucket.states.release_lease(self.endpoint, run.holder)
         back = promotion.release_id if promotion else None
-        return {"rolled_back": back, "restored_config": restored, WHY_KEY: why}
+        return {"rolled_back": back, "restored_config": restored, WHY_KEY: self._why(run)}
+
+    def _why(self, run: TaskRun) -> str:
+        """Say from the history why this run's release is gone: an earlier try, or housekeeping, may have done it."""
+        state, _ = self.bucket.states.read(self.endpoint)
+        entry = state.last_of(run.run_id) if state else None
+        if entry is None or entry.event != "rolled_back":
+            return ""
+        return f"Release {entry.release_id} was rolled back: {entry.reason}."
 
     def _roll_back(self, promotion: Promotion, run: TaskRun, reason: str) -> str | None:
         self.bucket.states.take_lease(

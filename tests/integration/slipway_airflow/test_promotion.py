@@ -127,7 +127,9 @@ def test_a_run_that_was_marked_failed_is_rolled_back(promotion: Callable[..., Pr
     run.launch(second.id)
     back = run.roll_back()
     assert (back["rolled_back"], back["restored_config"]) == (second.id, config)
-    assert back["undone_because"].endswith(f"the endpoint serves {config} again.")
+    why = f"Release {second.id} was rolled back: the run was ended before it was finished."
+    assert back["undone_because"] == why
+    assert run.roll_back()["undone_because"] == why, "a try that was killed at its very end has rolled back as well"
     assert service.ask("prod", 3.0) == 6.0
     assert service.state().history[-1].reason == "the run was ended before it was finished"
 

@@ -101,6 +101,17 @@ def test_a_change_that_changes_nothing_writes_nothing(new_memory_s3: Any, state:
     assert s3.writes() == []
 
 
+def test_the_latest_entry_of_a_run_tells_how_it_ended() -> None:
+    events = (("rolled_back", "one"), ("promoted", "one"), ("begun", "two"))
+    history = tuple(HistoryEntry(event=e, release_id="r", at=NOW, by="ann", run_id=run) for e, run in events)
+    state = EndpointState(endpoint="flights-prod", history=history)
+    assert [entry and entry.event for entry in map(state.last_of, ("one", "two", "three"))] == [
+        "promoted",
+        "begun",
+        None,
+    ]
+
+
 def test_an_empty_state_is_not_written(memory_s3: Any) -> None:
     assert store(memory_s3).read("flights-prod") == (None, None)
     store(memory_s3).update("flights-prod", lambda state: state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.models import DagRun, Log, import_all_models
@@ -72,6 +72,13 @@ def test_it_names_who_marked_the_run_as_failed(session: Session) -> None:
             Log(event="patch_dag_run", owner=owner, dag_id=DAG, run_id=run_id, extra=json.dumps({"state": state}))
         )
     assert noted(session, run) == f"{WHY} (run marked as failed by ann)"
+
+
+def test_who_marked_it_before_its_tasks_were_cleared_does_not_count(session: Session) -> None:
+    run = run_of(session)
+    session.add(Log(event="patch_dag_run", owner="ann", dag_id=DAG, run_id=RUN, extra='{"state": "failed"}'))
+    run.start_date = datetime.now(UTC) + timedelta(seconds=1)
+    assert noted(session, run) == WHY
 
 
 def test_a_run_without_a_rollback_gets_no_note(session: Session) -> None:
