@@ -115,7 +115,8 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
         ("core", "simple_auth_manager_users"): "admin:admin,approver:op",
         ("core", "simple_auth_manager_passwords_file"): str(_passwords_file(settings)),
         ("core", "min_serialized_dag_update_interval"): "2",
-        ("database", "sql_alchemy_conn"): f"sqlite:///{settings.state_dir / 'airflow' / 'airflow.db'}",
+        # SQLite lets one write at a time; who waits for longer than its default of 5 seconds gets an error.
+        ("database", "sql_alchemy_conn"): f"sqlite:///{settings.state_dir / 'airflow' / 'airflow.db'}?timeout=60",
         ("database", "load_default_connections"): "False",
         ("api", "base_url"): settings.airflow_url,
         ("api", "host"): HOST,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -35,7 +36,7 @@ class AirflowApi:
         self, settings: AirflowSettings, *, timeout_seconds: float = 30, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self.settings = settings
-        self._http = AirflowHttp(settings, timeout_seconds=timeout_seconds)
+        self._http = AirflowHttp(settings, timeout_seconds=timeout_seconds, sleep=sleep)
         self._sleep = sleep
 
     @classmethod
@@ -59,7 +60,8 @@ class AirflowApi:
 
     def set_paused(self, dag_id: str, paused: bool) -> None:
         """Pause a DAG or let it run."""
-        self._http.send("PATCH", f"/dags/{quote(dag_id, safe='')}", json={"is_paused": paused})
+        path = f"/dags/{quote(dag_id, safe='')}"
+        self._http.send("PATCH", path, repeatable=True, json={"is_paused": paused})
 
     def dag_runs(self, dag_id: str, *, limit: int = 1) -> list[DagRun]:
         """Return the latest runs, newest first."""
@@ -111,7 +113,7 @@ class AirflowApi:
             dag_id: the DAG.
             conf: the values of its form.
             note: a remark on the run.
-            run_id: the run's id; Airflow makes one when it is None.
+            run_id: the run's id; one like Airflow's own is made when it is None.
 
         Raises:
             UnknownServiceError: no such DAG; the message lists the services.
@@ -122,12 +124,16 @@ class AirflowApi:
             raise AirflowRequestError(
                 f"{dag_id} is paused, so a run would wait for ever; unpause it in Airflow's UI or with --unpause"
             )
-        wanted = {"logical_date": None, "conf": conf or {}, "note": note, "dag_run_id": run_id}
-        body = {key: value for key, value in wanted.items() if value is not None or key == "logical_date"}
-        answer = self._http.send("POST", _runs(dag_id), json=body, accept=(409,))
-        if answer is None:
-            raise AirflowRequestError(f"{dag_id} has a run {run_id} already; choose another id")
-        return records.dag_run(answer)
+        # An id that nobody else can have: a request whose answer was lost is sent again and starts no second run.
+        own_id = run_id or f"manual__{datetime.now(UTC).isoformat()}_{secrets.token_hex(4)}"
+        wanted = {"conf": conf or {}, "note": note, "dag_run_id": own_id}
+        body = {"logical_date": None, **{key: value for key, value in wanted.items() if value is not None}}
+        answer = self._http.send("POST", _runs(dag_id), repeatable=run_id is None, json=body, accept=(409,))
+        if answer is not None:
+            return records.dag_run(answer)
+        if run_id is None:
+            return self.dag_run(dag_id, own_id)
+        raise AirflowRequestError(f"{dag_id} has a run {run_id} already; choose another id")
 
     def pending_approvals(self, prefix: str = "") -> list[Approval]:
         """Return the questions that wait for a person, of DAGs whose id begins with ``prefix``, oldest first."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
@@ -12,6 +13,8 @@ from slipway.errors import AccessDeniedError, AirflowRequestError, AirflowUnavai
 
 PAGE = 100
 """Entries asked for at once; also the most that Airflow gives by default."""
+RETRY_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
+"""Pauses before what had a server error is asked again: Airflow gives one while its database is locked or restarts."""
 
 
 class AirflowHttp:
@@ -20,11 +23,15 @@ class AirflowHttp:
     Args:
         settings: address and identity.
         timeout_seconds: longest wait for one answer.
+        sleep: waits; replaced in tests.
     """
 
-    def __init__(self, settings: AirflowSettings, *, timeout_seconds: float = 30) -> None:
+    def __init__(
+        self, settings: AirflowSettings, *, timeout_seconds: float = 30, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self.settings = settings
         self._timeout_seconds = timeout_seconds
+        self._sleep = sleep
         self._token = settings.token
         self._session = requests.Session()
         # Proxies and .netrc of the environment are not for this machine's own Airflow.
@@ -42,13 +49,16 @@ class AirflowHttp:
                 return
             offset += PAGE
 
-    def send(self, method: str, path: str, *, accept: tuple[int, ...] = (), **arguments: Any) -> Any:
+    def send(
+        self, method: str, path: str, *, accept: tuple[int, ...] = (), repeatable: bool = False, **arguments: Any
+    ) -> Any:
         """Send one request and return the JSON of its answer; None for a status in ``accept``.
 
         Args:
             method: GET, POST or PATCH.
             path: below ``/api/v2``.
             accept: statuses that are no failure.
+            repeatable: whether it may be sent again after a server error, though it is no GET.
             arguments: ``params`` and ``json``, as requests takes them.
 
         Raises:
@@ -57,10 +67,11 @@ class AirflowHttp:
             InvalidParamsError: Airflow does not take the values.
             AirflowRequestError: any other refusal, or an answer that is not Airflow's.
         """
-        response = self._request(method, f"/api/v2{path}", headers=self._identity(), **arguments)
+        request = self._request if repeatable or method == "GET" else self._request_once
+        response = request(method, f"/api/v2{path}", headers=self._identity(), **arguments)
         if response.status_code in (401, 403) and _is_about_token(response) and self.settings.token is None:
             self._token = None
-            response = self._request(method, f"/api/v2{path}", headers=self._identity(), **arguments)
+            response = request(method, f"/api/v2{path}", headers=self._identity(), **arguments)
         if response.status_code in accept:
             return None
         self._check(response, f"{method} {path}")
@@ -82,6 +93,14 @@ class AirflowHttp:
         return {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
 
     def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        for pause_seconds in RETRY_PAUSES_SECONDS:
+            response = self._request_once(method, path, **arguments)
+            if response.status_code < 500:
+                return response
+            self._sleep(pause_seconds)
+        return self._request_once(method, path, **arguments)
+
+    def _request_once(self, method: str, path: str, **arguments: Any) -> requests.Response:
         url = self.settings.url
         try:
             return self._session.request(method, f"{url}{path}", timeout=self._timeout_seconds, **arguments)

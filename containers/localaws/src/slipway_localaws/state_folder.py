@@ -102,11 +102,12 @@ class StateFolder:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` so that a crash leaves either the old or the new content."""
+    """Replace ``path`` by ``data`` so that a kill leaves either the old or the new content.
+
+    Nothing is flushed to the disk: what a stand-in keeps need not outlive a power cut, and a flush waits for everything
+    else that the machine writes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    draft.write_bytes(data)
     draft.replace(path)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -43,6 +43,7 @@ class FakeAirflow:
     answers: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     broken: int | None = None
+    ill: list[Literal["refuses", "loses the answer"]] = field(default_factory=list)
     on_look: list[Callable[[], None]] = field(default_factory=list)
     url: str = ""
 
@@ -94,7 +95,9 @@ class FakeAirflow:
         for wanted, pattern, reply in ROUTES:
             found = re.fullmatch(pattern, path.removeprefix("/api/v2"))
             if found and method == wanted:
-                return reply(self, user, query, body, *found.groups())
+                ill = self.ill.pop(0) if self.ill and method != "GET" else None
+                answer = None if ill == "refuses" else reply(self, user, query, body, *found.groups())
+                return (500, {"detail": {"reason": "Database error"}}) if ill or answer is None else answer
         return 404, ERRORS["no_route"]
 
     def _log_in(self, body: Any) -> Answer:
@@ -259,6 +262,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAirflow]:
         monkeypatch.delenv(f"SLIPWAY_AIRFLOW_{name}", raising=False)
     monkeypatch.setenv("SLIPWAY_AIRFLOW_URL", fake.url)
     monkeypatch.setattr("slipway.cli.watch.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("slipway.cli.airflow_http.RETRY_PAUSES_SECONDS", (0, 0, 0))
     yield fake
     server.shutdown()
     server.server_close()

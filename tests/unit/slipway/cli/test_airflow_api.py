@@ -130,6 +130,20 @@ def test_a_run_id_that_is_taken(airflow: FakeAirflow, api: AirflowApi) -> None:
         api.trigger("flights.deploy", run_id="one")
 
 
+@pytest.mark.parametrize("ill", ["refuses", "loses the answer"])
+def test_a_server_error_starts_neither_no_run_nor_two(airflow: FakeAirflow, api: AirflowApi, ill: Any) -> None:
+    airflow.ill = [ill, ill, "refuses"]
+    run = api.trigger("flights.deploy", {"model_version": "3"})
+    assert [(each["dag_run_id"], each["conf"]) for each in airflow.runs] == [(run.run_id, {"model_version": "3"})]
+
+
+def test_a_run_id_of_the_user_s_own_is_asked_for_once(airflow: FakeAirflow, api: AirflowApi) -> None:
+    airflow.ill = ["refuses"]
+    with pytest.raises(AirflowUnavailableError, match=r"answers 500 to POST .*: Database error"):
+        api.trigger("flights.deploy", run_id="one")
+    assert airflow.runs == []
+
+
 def test_who_may_not_is_told_so(airflow: FakeAirflow) -> None:
     with pytest.raises(AccessDeniedError, match="viewer may not do this in Airflow: Forbidden"):
         as_user(airflow, "viewer").trigger("flights.deploy")
