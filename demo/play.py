@@ -38,11 +38,13 @@ def play(chapters: list[str], stack: Stack, display: Display) -> dict[str, Any]:
     summary: dict[str, Any] = {"chapters": {}, "seconds": 0.0}
     SUMMARY.unlink(missing_ok=True)
     with only_one(stack.settings, "demo"):
-        for name in chapters:
+        for number, name in enumerate(chapters):
             chapter = load_chapter(name)
             display.heading(chapter.TITLE, chapter.TEXT)
             stage = Stage(stack.settings, display)
             try:
+                if number == 1:  # not before: the first chapter has the machine to itself
+                    _set_off(chapters[2:], stage)
                 summary["chapters"][name] = chapter.play(stage)
             except DemoError:
                 raise
@@ -56,6 +58,13 @@ def play(chapters: list[str], stack: Stack, display: Display) -> dict[str, Any]:
                 summary["seconds"] = round(time.monotonic() - began, 1)
                 _write(summary)
     return summary
+
+
+def _set_off(chapters: list[str], stage: Stage) -> None:
+    """What later chapters wait for, and nobody else, goes on in Airflow from now."""
+    for name in chapters:
+        if begin := getattr(load_chapter(name), "set_off", None):
+            begin(stage)
 
 
 def _write(summary: dict[str, Any]) -> None:

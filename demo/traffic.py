@@ -18,8 +18,8 @@ from demo.stage import Stage
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
-#: Requests a second, all clients together: the judge's sample at a quarter of the traffic in a quarter of a minute.
-PER_SECOND = 100.0
+#: Requests a second, all clients together: the judge's sample at a quarter of the traffic in ten seconds.
+PER_SECOND = 150.0
 _CLIENTS = 4
 
 

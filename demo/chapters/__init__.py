@@ -1,7 +1,8 @@
 """The chapters of the demo, in the order in which they are played.
 
 A chapter is a module of this package with ``TITLE``, ``TEXT`` and ``play(stage) -> dict``: the dict goes into
-``summary.json`` under the module's name. Add a module, name it in ``ORDER``, and ``make demo`` plays it.
+``summary.json`` under the module's name. Add a module, name it in ``ORDER``, and ``make demo`` plays it. A module may
+offer ``set_off(stage)`` as well: it begins what takes long and needs nobody, while earlier chapters play.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
         ("api_auth", "jwt_secret"): settings.secrets.jwt_secret,
         ("logging", "base_log_folder"): str(settings.logs_dir / "airflow"),
         # The defaults are made for big installations and cost seconds between tasks here.
-        ("scheduler", "scheduler_idle_sleep_time"): "0.1",
+        ("scheduler", "scheduler_idle_sleep_time"): "0.2",
         ("scheduler", "trigger_timeout_check_interval"): "3",
         ("scheduler", "orphaned_tasks_check_interval"): "15",
         ("scheduler", "scheduler_health_check_threshold"): "15",

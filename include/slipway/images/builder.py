@@ -11,7 +11,6 @@ What the repository has is never sent again, so a build that broke off goes on w
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from slipway.errors import BaseImageError, DependencyLockError, ModelNotDeployableError, RegistryRefusedError
 from slipway.images.archive import write_layer
 from slipway.images.base import BaseImage, check_python, resolve_base
+from slipway.images.cache import work_folder
 from slipway.images.dependency import build_group, stack_tag
 from slipway.images.layer import content_key
 from slipway.images.layer_store import LayerStore
@@ -106,9 +106,8 @@ def build_image(
         base = resolve_base(base, platform=request.platform, registry=registry)
     _check(request, base)
     cache_dir = cache_dir.resolve()
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".build-") as work:
-        build = _Build(request, base, registry, cache_dir / "layers", Path(work), on_progress)
+    with work_folder(cache_dir, ".build-") as work:
+        build = _Build(request, base, registry, cache_dir / "layers", work, on_progress)
         image, reused = build.run()
     return BuiltImage(
         digest=image.digest,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from slipway.errors import BaseImageError, DependencyLockError, RegistryRefusedError, RegistryUnavailableError
 from slipway.images.base import SCRATCH, BaseImage, check_python, pin, resolve_base
 from slipway.images.builder import BuiltImage
+from slipway.images.cache import work_folder
 from slipway.images.dependency import DEPS_DIR
 from slipway.images.inspection import inspect_image
 from slipway.images.layer import content_key, file_digest
@@ -86,9 +86,8 @@ def build_image_with_docker(
     existing = registry.get_manifest(request.repository, request.tag)
     if existing and inspect_image(registry, request.repository, existing.digest).labels.get(INPUTS_LABEL) == inputs:
         return _built(request, registry, started, reused=True)
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_dir.resolve(), prefix=".docker-") as work:
-        context, config = Path(work) / "context", Path(work) / "config"
+    with work_folder(cache_dir, ".docker-") as work:
+        context, config = work / "context", work / "config"
         write_context(request, context)
         write_login(registry, config)
         name = f"{registry.host}/{request.repository}:{request.tag}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway.errors import DependencyLockError, PermanentError
 from slipway.images.base import BaseImage, choose_base, pin
-from slipway.images.cache import default_cache_dir
+from slipway.images.cache import default_cache_dir, work_folder
 from slipway.images.papers import release_papers
 from slipway.images.pickle_scan import enforce, scan_model
 from slipway.model_judge import ModelJudge
@@ -82,10 +81,9 @@ class EcrImageBuildOperator(ServiceOperator):
             self.log.info("Release %s is built: %s", release_id, release.image_uri)
             return {"release_id": release_id, "image_uri": release.image_uri, "reused": True, "bytes_pushed": 0}
         cache = Path(self.cache_dir) if self.cache_dir else default_cache_dir()
-        cache.mkdir(parents=True, exist_ok=True)
         run = TaskRun.of(context)
-        with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder:
-            release, image = self._build(Path(folder) / "model", cache, registry, run)
+        with work_folder(cache, "build-") as folder:
+            release, image = self._build(folder / "model", cache, registry, run)
         release, written = self.bucket.releases.write_once(release)
         if written:
             self.bucket.note(self.spec.name, run, "built", f"release {release_id}", image_uri=image.uri)

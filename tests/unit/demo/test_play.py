@@ -49,6 +49,18 @@ def test_the_summary_holds_what_each_chapter_read_back(monkeypatch, stack, displ
     assert written["seconds"] >= 0
 
 
+def test_what_later_chapters_wait_for_is_set_off_after_the_first(monkeypatch, stack, display) -> None:
+    order: list[str] = []
+    names = chapter(
+        monkeypatch, **{name: lambda stage, name=name: order.append(name) or {} for name in ("one", "two", "three")}
+    )
+    for name in names:
+        play.load_chapter(name).set_off = lambda stage, name=name: order.append(f"{name} set off")
+
+    play.play(names, stack, display)
+    assert order == ["one", "three set off", "two", "three"]
+
+
 def test_a_failed_chapter_leaves_no_entry_and_ends_the_play(monkeypatch, stack, display) -> None:
     def fail(stage: object) -> dict[str, Any]:
         raise ChapterFailedError("3 of 1000 answers differ")
