@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import Any
 
 import typer
 
+from slipway.cli import watch
 from slipway.cli.airflow_api import AirflowApi
-from slipway.cli.airflow_records import FAILED_TASK_STATES, Approval, DagRun
+from slipway.cli.airflow_records import FAILED_TASK_STATES, Approval, Dag, DagRun
+from slipway.cli.services import find_project
 from slipway.cli.watch import Look, follow
-from slipway.errors import AirflowRequestError, InvalidInputError, InvalidParamsError
+from slipway.errors import AirflowRequestError, InvalidInputError, InvalidParamsError, UnknownServiceError
+from slipway.spec import load_services
 from slipway.spec.located import scalar
+
+READ_SECONDS = 90.0
+"""How long a service that is declared here may take to be read by Airflow; the embedded stack reads every 30 s."""
 
 
 def deploy(
@@ -40,7 +48,7 @@ def deploy(
     conf |= {"overrides": chosen} if chosen else {}
     api = AirflowApi.from_environment()
     dag_id = f"{service}.deploy"
-    if api.dag(dag_id).is_paused and unpause:
+    if _dag_once_read(api, service, dag_id).is_paused and unpause:
         api.set_paused(dag_id, False)
         typer.echo(f"unpaused {dag_id}")
     waiting = [each for each in api.pending_approvals(dag_id) if each.dag_id == dag_id] if supersede else []
@@ -57,6 +65,28 @@ def deploy(
         typer.echo(f"  follow it with `slipway status {service} --watch`")
         return 0
     return follow_to_end(api, service, run)
+
+
+def _dag_once_read(api: AirflowApi, service: str, dag_id: str) -> Dag:
+    """Return a DAG, for which a service that was declared a moment ago is waited for: Airflow reads files in turns."""
+    deadline = time.monotonic() + READ_SECONDS
+    told = False
+    while True:
+        try:
+            return api.dag(dag_id)
+        except UnknownServiceError:
+            if time.monotonic() > deadline or not _is_declared_here(service):
+                raise
+        if not told:
+            typer.echo(f"Airflow has not read {service} yet; waiting for it, at most {READ_SECONDS:.0f} s")
+            told = True
+        time.sleep(watch.POLL_SECONDS)
+
+
+def _is_declared_here(service: str) -> bool:
+    with suppress(InvalidInputError):  # there need not be a project where the command line is used
+        return service in load_services(find_project(None)).specs
+    return False
 
 
 def read_overrides(given: list[str]) -> dict[str, Any]:

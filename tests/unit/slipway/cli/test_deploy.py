@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -124,6 +126,26 @@ def test_unknown_services_and_wrong_words_are_the_caller_s_fault(airflow: FakeAi
     assert slipway("deploy", "flights", "--colour").exit_code == 2
     assert slipway("reject", "flights").exit_code == 2
     assert airflow.runs == []
+
+
+def test_a_service_that_was_just_declared_is_waited_for(
+    airflow: FakeAirflow, slipway: Slipway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "services").mkdir()
+    (tmp_path / "platform.yaml").write_text("artifact_bucket: here\n")
+    (tmp_path / "services" / "wine.yaml").write_text("name: wine\nmodel: wine-class\nowner: you@example.com\n")
+    monkeypatch.chdir(tmp_path)
+    reads = threading.Timer(0.3, airflow.add_dag, ("wine.deploy",))
+    reads.start()
+    done = slipway("deploy", "wine")
+    reads.join()
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("Airflow has not read wine yet; waiting for it, at most 90 s\nstarted wine.deploy")
+    assert [run["dag_id"] for run in airflow.runs] == ["wine.deploy"]
+    monkeypatch.setattr("slipway.cli.deploy.READ_SECONDS", 0.1)
+    del airflow.dags["wine.deploy"]
+    late = slipway("deploy", "wine")
+    assert (late.exit_code, "no DAG wine.deploy" in late.output) == (2, True)
 
 
 def test_errors_are_one_line_without_traceback(airflow: FakeAirflow, slipway: Slipway) -> None:
