@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slipway.canonical import content_digest
+from slipway.drift.lookup import Lookup
 
 #: Bins between the lowest and the highest value of the baseline. 256 keep the error of a binned
 #: Kolmogorov-Smirnov distance below about 1/256 where values do not repeat.
@@ -42,6 +44,14 @@ class NumericBins:
     def __len__(self) -> int:
         return len(self.edges) + 1
 
+    def counts(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Count finite values in each bin."""
+        return self._lookup.counts(values)
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(np.asarray(self.edges, dtype=np.float64))
+
 
 @dataclass(frozen=True)
 class CategoryBins:
@@ -66,7 +76,7 @@ class BinSet:
 
     columns: Mapping[str, Bins]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Identity of the bins: only profiles over the same bins can be merged or compared."""
         return content_digest(

@@ -31,7 +31,8 @@ class Moments:
             return cls()
         with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float: the spread is infinite
             mean = float(values.mean())
-            squares = float(np.square(values - mean).sum())
+            apart = values - mean
+            squares = float(np.square(apart, out=apart).sum())
         return cls(values.size, mean, squares, float(values.min()), float(values.max()))
 
     @property

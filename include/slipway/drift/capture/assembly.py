@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from slipway.drift.capture.lists import packed
 from slipway.drift.schema import PREDICTION, Column, ModelSchema, arrow_type, prediction_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 #: What stands for "no value" in CSV, as in pandas.
-_CSV_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A", "n/a")
+_CSV_MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A", "n/a"})
+_TEXT = Column("", "string")
 
 
 def input_arrays(
@@ -110,9 +112,12 @@ def from_values(values: Sequence[Any], column: Column) -> pa.Array:
     """Return JSON values as an array of the column's type, of doubles, or of text: the first that holds them all."""
     import pyarrow as pa
 
-    wanted = arrow_type(column)
     if column.kind == "datetime":
         return _as_times(values)
+    found = packed(values, column)
+    if found is not None:
+        return found
+    wanted = arrow_type(column)
     try:
         # Asked for whole numbers Arrow would cut the fractions off: it has to find out itself what they are.
         found = pa.array(values) if column.kind in {"long", "integer"} else pa.array(values, wanted)
@@ -131,7 +136,7 @@ def _mixed(values: Sequence[Any], column: Column) -> pa.Array:
             return pa.array([None if value is None else float(value) for value in values], pa.float64())
         except OverflowError:
             pass
-    return pa.array([_text(value) for value in values], pa.string())
+    return _texts([_text(value) for value in values])
 
 
 def from_text(values: Sequence[str], column: Column) -> pa.Array:
@@ -139,12 +144,10 @@ def from_text(values: Sequence[str], column: Column) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    texts = pa.array(values, pa.string())
-    missing = pc.is_in(texts, value_set=pa.array(_CSV_MISSING))
-    if pc.any(missing).as_py():
-        texts = pc.if_else(missing, pa.scalar(None, pa.string()), texts)
+    present = [None if value in _CSV_MISSING else value for value in values]
     if column.kind == "datetime":
-        return _as_times(texts.to_pylist())
+        return _as_times(present)
+    texts = _texts(present)
     wanted = arrow_type(column)
     for kind in (wanted, pa.float64()) if column.numeric else (wanted,):
         try:
@@ -169,12 +172,18 @@ def _as_times(values: Sequence[Any]) -> pa.Array:
     try:
         if all(isinstance(value, int | None) for value in values):
             return pc.cast(pa.array(values, pa.int64()), pa.timestamp("ms")).cast(pa.timestamp("us"))
-        texts = pa.array(
-            [value.removesuffix("Z") if isinstance(value, str) else value for value in values], pa.string()
-        )
+        texts = _texts([value.removesuffix("Z") if isinstance(value, str) else value for value in values])
         return pc.cast(texts, pa.timestamp("us"))
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([_text(value) for value in values], pa.string())
+        return _texts([_text(value) for value in values])
+
+
+def _texts(values: Sequence[Any]) -> pa.Array:
+    """Texts as an array; raises Arrow's errors when something else is among them."""
+    import pyarrow as pa
+
+    found = packed(values, _TEXT)
+    return pa.array(values, pa.string()) if found is None else found
 
 
 def _text(value: Any) -> str | None:

@@ -77,9 +77,12 @@ def parse_json(body: str | bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(body)
+        value = json.loads(body)
+        # Python also takes halves of surrogate pairs, which are no text that could be stored.
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise PayloadError(f"not JSON: {str(error)[:100]}") from None
+    return value
 
 
 def rows_of_json(value: Any) -> Rows:

@@ -1,5 +1,6 @@
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -104,12 +105,24 @@ def test_a_watched_column_that_is_absent_is_missing_in_every_row():
         (pa.array(["1.5", "x", None]), (1, 1, 1)),
         (pa.array([True, False, None]), (2, 1, 0)),
         (pa.array([1, 2, 3], pa.int64()), (3, 0, 0)),
+        (pa.array([0, None, 3, 4, 5], pa.int32()).slice(1), (3, 1, 0)),
+        (pa.array([1.5, None, 2.5], pa.float16()), (2, 1, 0)),
+        (pa.array([Decimal("1.5"), None]), (1, 1, 0)),
+        (pa.array([date(2013, 4, 1), None]), (1, 1, 0)),
+        (pa.array([None, None], pa.float64()), (0, 2, 0)),
         (pa.array([[1], [2]]), (0, 0, 2)),
     ],
 )
 def test_numbers_of_other_types(values, expected):
     found = profile_batch(pa.record_batch([values], names=["x"]), BINS).columns["x"]
     assert (found.moments.count, found.missing, found.mismatched) == expected
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_are_seconds(unit):
+    values = pa.array([datetime(1970, 1, 2, tzinfo=UTC), None], pa.timestamp(unit, "UTC"))
+    found = profile_batch(pa.record_batch([values], names=["x"]), BINS).columns["x"]
+    assert (found.moments.minimum, found.missing) == (86400.0, 1)
 
 
 def test_profiles_over_different_bins_do_not_merge():

@@ -113,9 +113,12 @@ def test_answers_of_many_columns_and_of_unknown_shape():
         (record({"instances": []}), Reason.BAD_REQUEST),
         (record("1,2\n3\n", media="text/csv", encoding="CSV"), Reason.BAD_REQUEST),
         (record(b"\xff\xfe", media="text/csv", encoding="BASE64"), Reason.BAD_REQUEST),
+        (record('{"instances": [[1.5, 2, "\\ud800", null]]}', {"predictions": [1]}), Reason.BAD_REQUEST),
+        (record(b'[{"x": 1, "\xed\xa0\x80": 2}]', encoding="BASE64"), Reason.BAD_REQUEST),
         (record({"instances": [[1, 2]]}), Reason.OTHER_COLUMNS),
         (record({"dataframe_records": [{"other": 1}]}), Reason.OTHER_COLUMNS),
         (record({"instances": [ROW]}, {"error_code": "BAD_REQUEST", "message": "no"}), Reason.ERROR_ANSWER),
+        (record({"instances": [ROW]}, '{"predictions": ["\\udfff"]}'), Reason.ERROR_ANSWER),
         (record({"instances": [ROW]}, {"predictions": [1, 2]}), Reason.ANSWER_COUNT),
     ],
 )
