@@ -1,8 +1,8 @@
 """Watching a step until it is decided: one tick after the other, from any process.
 
 Everything that a tick needs is in the state, the metrics and the clock, so a watch that dies is taken up by the next.
-A tick costs one read of the state; metrics are asked only when another period has closed, or a person asked for
-something.
+A tick costs one read of the state; metrics are asked only when another period has closed, a limit of time has passed,
+or a person asked for something. What such a look finds is written down only when it is new.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from slipway.canary.evaluation import Evaluation, StepRules, evaluate
-from slipway.canary.judge import Verdict
+from slipway.canary.judge import Look, Verdict
 from slipway.canary.metric_source import MetricSource
 from slipway.canary.progress import StepProgress, find_step, with_step
 from slipway.canary.step import Action, StepDecision, StepFlags
@@ -77,8 +77,8 @@ class StepWatch:
         self._ledger = ledger
         self._check_endpoint = check_endpoint
         self._now = now
-        self._seen: tuple[int, StepFlags] | None = None
-        self.last: Evaluation | None = None
+        self._seen: tuple[int, StepFlags, tuple[bool, ...]] | None = None
+        self._found: tuple[Look, StepDecision] | None = None
 
     def tick(self) -> StepDecision | None:
         """Look if there is something new to see.
@@ -101,15 +101,17 @@ class StepWatch:
         window = closed_window(
             progress.began_at, now, period_seconds=rules.period_seconds, settle_seconds=rules.settle_seconds
         )
-        if self._seen == (window.periods, flags) and not self._time_is_up(progress, now):
+        to_see = (window.periods, flags, self._limits_passed(progress, now))
+        if to_see == self._seen:
             return None
-        self._seen = (window.periods, flags)
+        self._seen = to_see
         self._check_endpoint()
-        self.last = evaluate(progress, rules, self._source, flags, now)
-        return self._act(self.last, now)
+        return self._act(evaluate(progress, rules, self._source, flags, now), now)
 
     def _act(self, evaluation: Evaluation, now: datetime) -> StepDecision | None:
         decision = self._answered(evaluation, now)
+        if (evaluation.look, decision) == self._found:
+            return None
         ended = decision.action in (Action.ADVANCE, Action.ROLL_BACK)
         step = evaluation.step
         if ended:
@@ -127,6 +129,7 @@ class StepWatch:
         # The ledger first: a watch that is killed in between looks again, and no verdict that counts is missing there.
         self._write_down(evaluation, decision, step)
         self._keep(step)
+        self._found = (evaluation.look, decision)
         return decision if ended else None
 
     def _answered(self, evaluation: Evaluation, now: datetime) -> StepDecision:
@@ -140,12 +143,12 @@ class StepWatch:
         hold = timedelta(seconds=self._rules.bake_seconds + self._rules.max_hold_seconds)
         return step.began_at + hold + timedelta(hours=self._step.ask_hours)
 
-    def _time_is_up(self, step: StepProgress, now: datetime) -> bool:
-        """Whether a limit passed that decides without a new period."""
+    def _limits_passed(self, step: StepProgress, now: datetime) -> tuple[bool, ...]:
+        """Which limits of time are over; each decides, once, without a new period."""
         elapsed = (now - step.began_at).total_seconds()
-        baked = elapsed >= self._rules.bake_seconds and step.verdict is Verdict.PASS
-        held = elapsed >= self._rules.bake_seconds + self._rules.max_hold_seconds
-        return baked or (held and self._rules.on_inconclusive != "ask") or now >= self._asked_until(step)
+        rules = self._rules
+        baked, held = elapsed >= rules.bake_seconds, elapsed >= rules.bake_seconds + rules.max_hold_seconds
+        return baked, held, now >= self._asked_until(step)
 
     def _progress(self, state: EndpointState | None) -> StepProgress:
         promotion = state.promotion if state else None

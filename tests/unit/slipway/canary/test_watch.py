@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -123,6 +124,34 @@ def test_looks_are_made_only_when_a_period_has_closed(memory_s3: Any) -> None:
     bench = Bench(memory_s3, FixedRate(30, 0))
     bench.run(bench.watch(), 40, every=1)
     assert bench.source.asked == 4
+
+
+@pytest.mark.parametrize(
+    ("requests", "on_inconclusive", "held"),
+    [(300, "ask", True), (1, "roll_back", True), (1, "promote", True), (0, "promote", False), (1, "ask", False)],
+    ids=["held after a pass", "held, would go back", "held, would go on", "asks without traffic", "asks"],
+)
+def test_a_step_that_waits_for_a_person_looks_once_a_period_and_notes_only_what_is_new(
+    memory_s3: Any, requests: int, on_inconclusive: str, held: bool
+) -> None:
+    bench = Bench(memory_s3, FixedRate(requests, 0), on_inconclusive=on_inconclusive)
+    if held:
+        bench.flag("hold")
+    watch = bench.watch()
+    bench.run(watch, 700, every=2)
+    asked, noted = bench.source.asked, len(bench.ledger.read("flights"))
+    assert bench.run(watch, 100, every=2) is None
+    assert bench.source.asked == asked + 10, "periods have 10 seconds"
+    looks = [record for record in bench.ledger.read("flights") if record.action == "looked"]
+    assert len(looks) == noted + (10 if requests else 0), "the same counts are nothing new"
+    assert len(looks) == bench.step.looks
+
+
+def test_a_limit_that_passes_within_a_period_is_seen_at_once(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 0))
+    bench.rules = replace(bench.rules, bake_seconds=63)
+    assert bench.run(bench.watch(), 300, every=1).action is Action.ADVANCE
+    assert bench.clock == BEGAN + timedelta(seconds=63)
 
 
 def test_each_look_is_in_the_ledger_with_what_was_counted(memory_s3: Any) -> None:
