@@ -1,6 +1,7 @@
 """What is asked of an original model before its release is built: its answers, and which engine gives the same ones.
 
-Both are asked in the sandbox, once, and kept with the release: a build that is tried again finds them.
+Both are asked in the sandbox, once, in one process where both are unknown, and kept with the release: a build that is
+tried again finds them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway.artifacts.engine import choose_engine, pyfunc_engine
+from slipway.artifacts.engine import choose_engine, make_golden_rows_and_engine, pyfunc_engine
 from slipway.artifacts.golden import GoldenRows, make_golden_rows, stored_golden_rows
 from slipway.artifacts.mlmodel import MLMODEL, read_mlmodel
 from slipway.artifacts.sandbox import Limits, Sandbox, SandboxEnvironment, environment
@@ -56,7 +57,7 @@ class ModelJudge:
         return environment(self._lock, self._environments)
 
     def golden_answers(self) -> GoldenRows:
-        """Return the golden rows with the original's answers.
+        """Return the golden rows with the original's answers; where these are asked now, the engine is kept as well.
 
         Raises:
             SandboxError: the model does not load, or answers no row.
@@ -65,11 +66,11 @@ class ModelJudge:
         found = self._folder.read(GOLDEN)
         if found:
             return GoldenRows.from_json(found)
-        if self._needs_jvm:
-            golden = stored_golden_rows(self._model_dir)
-        else:
-            golden = make_golden_rows(Sandbox(self._environment), self._model_dir, self._spec.golden_rows.max_rows)
-        return GoldenRows.from_json(self._folder.write_once(GOLDEN, golden.to_json()))
+        golden, choice = self._ask()
+        kept = GoldenRows.from_json(self._folder.write_once(GOLDEN, golden.to_json()))
+        if choice:
+            self._folder.keep_engine(choice)
+        return kept
 
     def engine(self) -> EngineChoice:
         """Return the engine that serves the model: the fastest one whose answers are proven equal.
@@ -78,6 +79,19 @@ class ModelJudge:
             ModelNotDeployableError: only Spark itself can answer, and the image has none.
         """
         return self._folder.engine() or self._folder.keep_engine(self._choose())
+
+    def _ask(self) -> tuple[GoldenRows, EngineChoice | None]:
+        """Ask for golden rows, and for the engine where that takes no process more.
+
+        A conversion that fails there, at worst for want of time, is tried again alone by ``engine``, within limits of
+        its own and without what the golden rows left in memory.
+        """
+        if self._needs_jvm:
+            return stored_golden_rows(self._model_dir), None
+        sandbox, max_rows = Sandbox(self._environment), self._spec.golden_rows.max_rows
+        if self._spec.serving.engine == "pyfunc" or self._folder.engine():
+            return make_golden_rows(sandbox, self._model_dir, max_rows), None
+        return make_golden_rows_and_engine(sandbox, self._model_dir, serving_app_dir(), max_rows)
 
     def _choose(self) -> EngineChoice:
         if self._spec.serving.engine == "pyfunc" and not self._needs_jvm:

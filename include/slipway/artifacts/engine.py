@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slipway.artifacts.golden import make_golden_rows_and
+from slipway.artifacts.script import Script
 from slipway.errors import SandboxError
 
 if TYPE_CHECKING:
+    from slipway.artifacts.golden import GoldenRows
     from slipway.artifacts.sandbox import Sandbox
 
 ENGINE_FILE = "engine.json"
@@ -81,22 +84,58 @@ def choose_engine(sandbox: Sandbox, model_dir: Path, app_dir: Path, *, golden: b
         The choice. A conversion that crashes or takes too long means ``pyfunc``, with that as the reason.
     """
     with tempfile.TemporaryDirectory(prefix="slipway-engine-") as folder:
-        out, answers, app = Path(folder) / "out", Path(folder) / "golden.json", Path(folder) / "app"
-        out.mkdir()
-        # A copy: beside the package as it is installed lie others, which must not hide those of the lock.
-        shutil.copytree(app_dir, app / app_dir.name, ignore=shutil.ignore_patterns("__pycache__"))
-        if golden is not None:
-            answers.write_bytes(golden)
-        inputs = {
-            "app": str(app.resolve()),
-            "model_dir": str(model_dir.resolve()),
-            "out_dir": str(out.resolve()),
-            "golden": str(answers.resolve()) if golden is not None else "",
-        }
+        script = _conversion(model_dir, app_dir, Path(folder), golden)
         try:
-            record = sandbox.run(_SCRIPT, inputs, Path(folder), readable=[model_dir])
+            (record,) = sandbox.run_each([script], Path(folder), readable=[model_dir])
         except SandboxError as error:
             return pyfunc_engine(f"the conversion failed: {error}")
-        if record["engine"] == _PYFUNC:
-            return EngineChoice({ENGINE_FILE: (out / ENGINE_FILE).read_bytes()})
-        return EngineChoice({path.name: path.read_bytes() for path in sorted(out.iterdir())})
+        return _converted(record, Path(folder))
+
+
+def make_golden_rows_and_engine(
+    sandbox: Sandbox, model_dir: Path, app_dir: Path, max_rows: int
+) -> tuple[GoldenRows, EngineChoice | None]:
+    """Make golden rows and compile the model in one process: loading its libraries takes longer than either.
+
+    Args:
+        sandbox: environment of the release's lock, with its limits, which hold for both together.
+        model_dir: the model's original files.
+        app_dir: folder of the package ``slipway_serving``.
+        max_rows: how many golden rows at most.
+
+    Returns:
+        The golden rows; the choice, None when the conversion failed, be it for what the golden rows had used up of
+        time and memory: ``choose_engine`` tells.
+
+    Raises:
+        SandboxError: as for ``make_golden_rows``.
+    """
+    with tempfile.TemporaryDirectory(prefix="slipway-golden-") as folder:
+        script = _conversion(model_dir, app_dir, Path(folder))
+        golden, results = make_golden_rows_and(sandbox, model_dir, max_rows, Path(folder), [script])
+        return golden, _converted(results[0], Path(folder)) if results else None
+
+
+def _conversion(model_dir: Path, app_dir: Path, folder: Path, golden: bytes | None = None) -> Script:
+    """Lay out a folder for the conversion, and return the script that converts in it."""
+    out, answers, app = folder / "out", folder / "golden.json", folder / "app"
+    out.mkdir()
+    # A copy: beside the package as it is installed lie others, which must not hide those of the lock.
+    shutil.copytree(app_dir, app / app_dir.name, ignore=shutil.ignore_patterns("__pycache__"))
+    if golden is not None:
+        answers.write_bytes(golden)
+    inputs = {
+        "app": str(app.resolve()),
+        "model_dir": str(model_dir.resolve()),
+        "out_dir": str(out.resolve()),
+        "golden": str(answers.resolve()) if golden is not None else "",
+    }
+    return Script(_SCRIPT, inputs)
+
+
+def _converted(record: Mapping[str, Any], folder: Path) -> EngineChoice:
+    """Read what the conversion left in its folder."""
+    out = folder / "out"
+    if record["engine"] == _PYFUNC:
+        return EngineChoice({ENGINE_FILE: (out / ENGINE_FILE).read_bytes()})
+    return EngineChoice({path.name: path.read_bytes() for path in sorted(out.iterdir())})

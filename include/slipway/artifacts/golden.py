@@ -26,9 +26,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.artifacts import confined
+from slipway.artifacts.script import Script
 from slipway.errors import ModelNotDeployableError, PermanentError, SandboxError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from slipway.artifacts.sandbox import Sandbox
 
 STORED_FILE = "golden.json"  # among a model's own files
@@ -96,15 +99,39 @@ def make_golden_rows(sandbox: Sandbox, model_dir: Path, max_rows: int, *, seed: 
     Raises:
         SandboxError: the model does not load, answers no row, or answers differently from call to call.
     """
-    script = (_CONFINED / "golden_rows.py").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="slipway-golden-") as workdir:
+        golden, _ = make_golden_rows_and(sandbox, model_dir, max_rows, Path(workdir), [], seed=seed)
+    return golden
+
+
+def make_golden_rows_and(
+    sandbox: Sandbox, model_dir: Path, max_rows: int, workdir: Path, further: Sequence[Script], *, seed: int = 0
+) -> tuple[GoldenRows, list[dict[str, Any]]]:
+    """Make golden rows, then run further scripts in the same process, where the model's libraries are loaded by then.
+
+    Args:
+        sandbox: as for ``make_golden_rows``; its limits hold for all together.
+        model_dir: the model's original files, which all may read.
+        max_rows: as for ``make_golden_rows``.
+        workdir: folder that all may write to.
+        further: the scripts.
+        seed: as for ``make_golden_rows``.
+
+    Returns:
+        The golden rows, and the results of the further scripts before the first that failed: they cost no golden row.
+
+    Raises:
+        SandboxError: as for ``make_golden_rows``.
+    """
+    source = (_CONFINED / "golden_rows.py").read_text(encoding="utf-8")
     modules = {f"{confined.__name__}.derivation": (_CONFINED / "derivation.py").read_text(encoding="utf-8")}
     inputs = {"model_dir": str(model_dir.resolve()), "max_rows": max_rows, "seed": seed}
-    with tempfile.TemporaryDirectory(prefix="slipway-golden-") as workdir:
-        try:
-            document = sandbox.run(script, inputs, Path(workdir), readable=[model_dir], modules=modules)
-        except SandboxError as error:
-            raise SandboxError(f"No golden rows can be made from the model in {model_dir.name}/. {error}") from error
-    return GoldenRows.from_json(json.dumps(document))
+    scripts = [Script(source, inputs, modules), *further]
+    try:
+        document, *results = sandbox.run_each(scripts, workdir, readable=[model_dir])
+    except SandboxError as error:
+        raise SandboxError(f"No golden rows can be made from the model in {model_dir.name}/. {error}") from error
+    return GoldenRows.from_json(json.dumps(document)), results
 
 
 def stored_golden_rows(model_dir: Path) -> GoldenRows:

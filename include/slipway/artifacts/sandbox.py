@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from slipway.artifacts import confined
 from slipway.artifacts.environment import SandboxEnvironment, environment
+from slipway.artifacts.script import Script
 from slipway.errors import SandboxError
 
 __all__ = ["Limits", "Sandbox", "SandboxEnvironment", "environment"]
@@ -84,11 +85,11 @@ class Sandbox:
         """Run a script and return what its ``main`` returns.
 
         Args:
-            script: Python source that defines ``main(inputs)``; what that returns has to be a JSON object.
-            inputs: a JSON object.
+            script: as ``Script.source``.
+            inputs: as ``Script.inputs``.
             workdir: the only folder (beside ``/dev/shm``) that the script may write to; it is its current folder.
             readable: further files and folders that it may read.
-            modules: Python source by module name, which the script can import.
+            modules: as ``Script.modules``.
 
         Returns:
             The script's result, read back from JSON.
@@ -97,16 +98,34 @@ class Sandbox:
             SandboxError: the script raised (its traceback's end is in the message), crashed, broke a limit, or the
                 machine cannot isolate it.
         """
+        return self.run_each([Script(script, inputs, modules or {})], workdir, readable=readable)[0]
+
+    def run_each(
+        self, scripts: Sequence[Script], workdir: Path, *, readable: Sequence[Path] = ()
+    ) -> list[dict[str, Any]]:
+        """Run scripts one after the other in one process, until one fails: what one imports, the next finds imported.
+
+        Args:
+            scripts: what to run, at least one. The limits hold for all of them together.
+            workdir: as for ``run``; they share it.
+            readable: as for ``run``.
+
+        Returns:
+            The results of all scripts, or of those before the first that failed, in whatever way it did.
+
+        Raises:
+            SandboxError: as for ``run``, when the first script fails.
+        """
         workdir = workdir.resolve()
         private = Path(tempfile.mkdtemp(prefix=".sandbox-", dir=workdir))
         try:
             for name in ("home", "tmp"):
                 (private / name).mkdir()
-            result = private / "result.json"
-            request = {"script": script, "inputs": inputs, "modules": dict(modules or {}), "result": str(result)}
+            results = [private / f"result-{place}.json" for place in range(len(scripts))]
+            request = [script.request(result) for script, result in zip(scripts, results, strict=True)]
             process = _Process(self, workdir, private, [path.resolve() for path in readable])
             ending = process.communicate(json.dumps(request).encode())
-            return _outcome(result, ending, self.limits)
+            return _outcomes(results, ending, self.limits)
         finally:
             shutil.rmtree(private, ignore_errors=True)
 
@@ -303,8 +322,21 @@ def _group_usage(group: int) -> tuple[int, int]:
     return threads, pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _outcome(result: Path, ending: _Ending, limits: Limits) -> dict[str, Any]:
-    told = {} if ending.broken else _read_result(result, limits)
+def _outcomes(results: Sequence[Path], ending: _Ending, limits: Limits) -> list[dict[str, Any]]:
+    outcomes: list[dict[str, Any]] = []
+    for result in results:
+        # A limit is broken by whichever script runs: not by one that has left its result to the next.
+        told = {} if ending.broken and result == results[-1] else _read_result(result, limits)
+        try:
+            outcomes.append(_outcome(told, ending, limits))
+        except SandboxError:
+            if not outcomes:
+                raise
+            break
+    return outcomes
+
+
+def _outcome(told: dict[str, Any], ending: _Ending, limits: Limits) -> dict[str, Any]:
     if isinstance(told.get("result"), dict):
         return dict(told["result"])
     error = told.get("error")

@@ -1,28 +1,43 @@
-"""What is asked of an original model: here a Spark pipeline, as Spark saves it, with the answers that came with it."""
+"""What is asked of an original model: a Spark pipeline, as Spark saves it, with the answers that came with it, and a
+scikit-learn model, which answers for itself.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from mlflow.models import infer_signature
 from moto import mock_aws
+from sklearn.linear_model import LogisticRegression
 
+from slipway import model_judge
+from slipway.artifacts.engine import pyfunc_engine
+from slipway.artifacts.golden import make_golden_rows
 from slipway.artifacts.lock import DependencyLock
+from slipway.artifacts.sandbox import Sandbox, SandboxEnvironment
 from slipway.documents import DocumentStore
-from slipway.errors import ModelNotDeployableError
+from slipway.errors import ModelNotDeployableError, SandboxError
 from slipway.model_judge import ModelJudge
-from slipway.release_folder import ReleaseFolder
+from slipway.release_folder import GOLDEN, ReleaseFolder
 from slipway.spec import ServiceSpec
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
 BUCKET = "slipway-bucket"
+RELEASE, OTHER_RELEASE = "0123456789ab", "ba9876543210"
+OWN = SandboxEnvironment.at(Path(sys.executable))
 COEFFICIENTS, INTERCEPT = [2.0, -0.5], 0.25
 MLMODEL = """
 flavors:
@@ -85,13 +100,21 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[ReleaseFolder]:
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1")
         s3.create_bucket(Bucket=BUCKET)
-        yield ReleaseFolder(DocumentStore(s3, BUCKET), "flights", "0123456789ab")
+        yield ReleaseFolder(DocumentStore(s3, BUCKET), "flights", RELEASE)
 
 
-def judge(model: Path, folder: ReleaseFolder, *requirements: str) -> ModelJudge:
+def stored(release: str = RELEASE) -> dict[str, bytes]:
+    """What a release's folder holds, by name."""
+    s3, prefix = boto3.client("s3", region_name="us-east-1"), f"releases/flights/{release}/"
+    found = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+    keys = [each["Key"] for each in found]
+    return {key.removeprefix(prefix): s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+
+
+def judge(model: Path, folder: ReleaseFolder, *requirements: str, **spec: Any) -> ModelJudge:
     text = "".join(f"{line} --hash=sha256:{'a' * 64}\n" for line in requirements or ("numpy==2.4.6",))
     lock = DependencyLock.from_text(text, key="test", python="3.11", platform="linux/amd64")
-    return ModelJudge(model, lock, model.parent / "environments", ServiceSpec.model_validate(SPEC), folder)
+    return ModelJudge(model, lock, model.parent / "environments", ServiceSpec.model_validate(SPEC | spec), folder)
 
 
 def test_a_spark_pipeline_is_compiled_against_the_answers_that_came_with_it(model: Path, folder: ReleaseFolder) -> None:
@@ -126,3 +149,125 @@ def test_a_pipeline_that_answers_otherwise_is_not_served_without_spark(model: Pa
 def test_with_spark_in_the_image_it_keeps_mlflows_own_way(model: Path, folder: ReleaseFolder) -> None:
     store_answers(model, wrong=1e-6)
     assert judge(model, folder, "pyspark==4.3.0").engine().record["engine"] == "pyfunc"
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frame = pd.DataFrame(np.random.default_rng(1).normal(size=(80, 2)), columns=["a", "b"])
+    classifier = LogisticRegression().fit(frame, frame.a + frame.b > 0)
+    path = tmp_path_factory.mktemp("fitted") / "model"
+    signature = infer_signature(frame, classifier.predict(frame))
+    mlflow.sklearn.save_model(
+        classifier, path, signature=signature, input_example=frame.head(2), pip_requirements=["scikit-learn"]
+    )
+    return path
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many scripts each sandbox process got, with this interpreter's packages in place of an installed lock's."""
+    counts: list[int] = []
+    run_each = Sandbox.run_each
+
+    def counted(sandbox: Sandbox, scripts: Any, *args: Any, **kwargs: Any) -> Any:
+        counts.append(len(scripts))
+        return run_each(sandbox, scripts, *args, **kwargs)
+
+    monkeypatch.setattr(Sandbox, "run_each", counted)
+    monkeypatch.setattr(model_judge, "environment", lambda *_: OWN)
+    return counts
+
+
+def test_one_process_answers_as_two_do(fitted: Path, folder: ReleaseFolder, processes: list[int]) -> None:
+    together = judge(fitted, folder)
+    golden, engine = together.golden_answers(), together.engine()
+    assert processes == [2]
+    assert engine.record["engine"] == "native", engine.summary()
+    again = judge(fitted, folder)
+    assert (again.golden_answers(), again.engine()) == (golden, engine)
+    assert processes == [2]
+
+    # As a try leaves it that was killed before the engine was known.
+    other = ReleaseFolder(DocumentStore(boto3.client("s3", region_name="us-east-1"), BUCKET), "flights", OTHER_RELEASE)
+    alone = make_golden_rows(Sandbox(OWN), fitted, ServiceSpec.model_validate(SPEC).golden_rows.max_rows)
+    other.write_once(GOLDEN, alone.to_json())
+    apart = judge(fitted, other)
+    assert (apart.golden_answers(), apart.engine()) == (golden, engine)
+    assert processes == [2, 1, 1]
+    assert stored() == stored(OTHER_RELEASE)
+    assert set(stored()) == {"golden.json", "engine/engine.json", "engine/program.json", "engine/program.npz"}
+
+
+def test_nothing_is_converted_that_is_not_asked_for(fitted: Path, folder: ReleaseFolder, processes: list[int]) -> None:
+    assert judge(fitted, folder, serving={"engine": "pyfunc"}).golden_answers().answers
+    assert list(stored()) == [GOLDEN]
+    other = ReleaseFolder(DocumentStore(boto3.client("s3", region_name="us-east-1"), BUCKET), "flights", OTHER_RELEASE)
+    known = other.keep_engine(pyfunc_engine("known already"))
+    decided = judge(fitted, other)
+    assert decided.golden_answers().answers
+    assert decided.engine() == known
+    assert processes == [1, 1]
+
+
+@pytest.fixture
+def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The module of a model server whose conversion a test writes."""
+    package = tmp_path / "slipway_serving"
+    (package / "convert").mkdir(parents=True)
+    for each in (package, package / "convert"):
+        (each / "__init__.py").touch()
+    monkeypatch.setattr(model_judge, "serving_app_dir", lambda: package)
+    return package / "convert" / "convert.py"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("ctypes.string_at(0)", "was ended by SIGSEGV"),
+        ("bytearray(8 << 30)", "needed more than 4,096 MiB of memory"),
+    ],
+    ids=["crash", "memory"],
+)
+def test_a_conversion_that_fails_costs_no_golden_row(
+    fitted: Path, folder: ReleaseFolder, processes: list[int], converter: Path, body: str, reason: str
+) -> None:
+    converter.write_text(f"import ctypes, os\ndef convert(model_dir, out_dir, golden_file):\n    {body}\n")
+    asked = judge(fitted, folder)
+    assert len(asked.golden_answers().answers) == len(asked.golden_answers().rows) > 2
+    assert list(stored()) == [GOLDEN]
+    engine = asked.engine()
+    assert engine.record["engine"] == "pyfunc"
+    assert f"the conversion failed: The model's code {reason}" in engine.record["tried"][0]["reason"]
+    assert processes == [2, 1]
+
+
+def test_a_conversion_that_fails_only_in_company_is_tried_alone(
+    fitted: Path, folder: ReleaseFolder, processes: list[int], converter: Path
+) -> None:
+    converter.write_text(
+        "import os, sys\n"
+        "def convert(model_dir, out_dir, golden_file):\n"
+        "    if 'sklearn' in sys.modules: os.abort()\n"
+        "    (out_dir / 'program.json').write_text('{}')\n"
+        "    (out_dir / 'engine.json').write_text('{\"engine\": \"native\"}')\n"
+        "    return {'engine': 'native'}\n"
+    )
+    asked = judge(fitted, folder)
+    assert asked.golden_answers().answers
+    assert asked.engine().files == {"engine.json": b'{"engine": "native"}', "program.json": b"{}"}
+    assert processes == [2, 1]
+
+
+def test_a_model_that_does_not_load_is_refused_and_nothing_is_kept(
+    fitted: Path, folder: ReleaseFolder, processes: list[int], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(fitted, broken)
+    text = (broken / "MLmodel").read_text()
+    (broken / "MLmodel").write_text(text.replace("loader_module: mlflow.sklearn", "loader_module: nothing_here"))
+    with pytest.raises(
+        SandboxError, match=r"No golden rows .* in broken/\. .* raised ModuleNotFoundError: .*nothing_here"
+    ):
+        judge(broken, folder).golden_answers()
+    assert stored() == {}
+    assert processes == [2]

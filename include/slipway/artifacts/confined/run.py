@@ -1,6 +1,6 @@
-"""Run one script inside the wall: stdin brings script and inputs, a file takes the result.
+"""Run scripts inside the wall: stdin brings each with its inputs, a file of its own takes its result.
 
-What the script prints goes to stdout and stderr and means nothing to the other side.
+What a script prints goes to stdout and stderr and means nothing to the other side.
 """
 
 from __future__ import annotations
@@ -17,25 +17,29 @@ _NAME = "<sandboxed>"
 
 
 def main() -> int:
-    """Read the request, call the script's ``main(inputs)``, write its result or its traceback.
+    """Read the requests and answer them in turn; the first that fails is the last.
 
     Returns:
-        The exit code: 0 with a result, 1 with a traceback.
+        The exit code: 0 with all results, 1 with a traceback.
     """
-    request = json.load(sys.stdin)
-    code = 0
+    return 0 if all(answer(request) for request in json.load(sys.stdin)) else 1
+
+
+def answer(request: dict[str, Any]) -> bool:
+    """Call the script's ``main(inputs)``, write its result or its traceback; say whether it is a result."""
+    failed = False
     try:
         for name, source in request["modules"].items():
             define(name, source)
         text = json.dumps({"result": call(request["script"], request["inputs"])}, allow_nan=False)
     except BaseException as error:  # noqa: BLE001
         text = json.dumps({"error": describe(error), "memory": isinstance(error, MemoryError)})
-        code = 1
+        failed = True
     partial = request["result"] + ".partial"
     with open(partial, "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write(text)
     os.replace(partial, request["result"])  # noqa: PTH105
-    return code
+    return not failed
 
 
 def define(name: str, source: str) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from slipway.artifacts import sandbox as sandbox_module
 from slipway.artifacts.confined import landlock
 from slipway.artifacts.sandbox import Limits, Sandbox, SandboxEnvironment
+from slipway.artifacts.script import Script
 from slipway.errors import SandboxError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the wall is Linux's")
@@ -23,11 +25,14 @@ MEBIBYTE = 1 << 20
 LIMITS = Limits(seconds=20, memory_bytes=512 * MEBIBYTE, file_bytes=4 * MEBIBYTE, processes=40)
 
 
+def main_of(body: str) -> str:
+    return "def main(inputs):\n" + textwrap.indent(textwrap.dedent(body).strip(), "    ")
+
+
 @pytest.fixture
 def run(tmp_path: Path):
     def call(body: str, limits: Limits = LIMITS, **inputs: object) -> dict:
-        script = "def main(inputs):\n" + textwrap.indent(textwrap.dedent(body).strip(), "    ")
-        return Sandbox(SandboxEnvironment.at(Path(sys.executable)), limits).run(script, inputs, tmp_path)
+        return Sandbox(SandboxEnvironment.at(Path(sys.executable)), limits).run(main_of(body), inputs, tmp_path)
 
     return call
 
@@ -79,6 +84,65 @@ def test_modules_can_be_brought(tmp_path: Path) -> None:
     box = Sandbox(SandboxEnvironment.at(Path(sys.executable)), LIMITS)
     script = "from our.own import answer\ndef main(inputs):\n    return {'answer': answer()}"
     assert box.run(script, {}, tmp_path, modules={"our.own": "def answer(): return 42"}) == {"answer": 42}
+
+
+def run_each(tmp_path: Path, *bodies: str, limits: Limits = LIMITS) -> list[dict]:
+    scripts = [Script(main_of(body), {"place": place}) for place, body in enumerate(bodies)]
+    return Sandbox(SandboxEnvironment.at(Path(sys.executable)), limits).run_each(scripts, tmp_path)
+
+
+def test_scripts_share_a_process_and_what_is_imported_but_no_names(tmp_path: Path) -> None:
+    body = """
+        import os, sys
+        known = 'mine' in globals(), 'colorsys' in sys.modules
+        import colorsys
+        globals()['mine'] = 1
+        return {'process': os.getpid(), 'place': inputs['place'], 'known': known}
+        """
+    first, second = run_each(tmp_path, body, body)
+    assert first == {"process": second["process"], "place": 0, "known": [False, False]}
+    assert second["place"] == 1
+    assert second["known"] == [False, True]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_script_brings_its_modules(tmp_path: Path) -> None:
+    source = "from our.own import answer\ndef main(inputs):\n    return {'answer': answer()}"
+    scripts = [Script(source, {}, {"our.own": f"def answer(): return {number}"}) for number in (1, 2)]
+    box = Sandbox(SandboxEnvironment.at(Path(sys.executable)), LIMITS)
+    assert box.run_each(scripts, tmp_path) == [{"answer": 1}, {"answer": 2}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "raise ValueError('no good')",
+        "return [1]",
+        "import os; os._exit(0)",
+        "import ctypes; ctypes.string_at(0)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "x = bytearray(2 << 30)",
+        "import mmap\nx = []\nwhile True:\n    x.append(mmap.mmap(-1, 32 << 20)); x[-1].write(b'x' * (32 << 20))",
+        "import time; time.sleep(600)",
+    ],
+    ids=["raises", "no object", "ends", "crashes", "killed", "memory at once", "memory bit by bit", "time"],
+)
+def test_what_was_answered_before_a_failure_counts(tmp_path: Path, body: str) -> None:
+    limits = replace(LIMITS, seconds=6)
+    assert run_each(tmp_path, "return {'kept': 1}", body, limits=limits) == [{"kept": 1}]
+
+
+def test_nothing_is_run_after_a_failure(tmp_path: Path) -> None:
+    failing, marking = "raise ValueError('no good')", "open(f'ran-{inputs[\"place\"]}', 'w'); return {}"
+    with pytest.raises(SandboxError, match=r"(?s)raised ValueError: no good\..*<sandboxed>.*no good'\)"):
+        run_each(tmp_path, failing, marking)
+    assert run_each(tmp_path, marking, failing, marking) == [{}]
+    assert [path.name for path in tmp_path.iterdir()] == ["ran-0"]
+
+
+def test_the_limits_hold_for_all_scripts_together(tmp_path: Path) -> None:
+    body = "import sys; sys.left = [*getattr(sys, 'left', []), bytearray(200 << 20)]; return {}"
+    assert run_each(tmp_path, body, body, body) == [{}, {}]
 
 
 @pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK", "AF_PACKET"])
