@@ -10,6 +10,7 @@ Gives the previous champion the production traffic again. For the person on call
 | `settle` | the release that was taken back leaves the endpoint; the champion scales again |
 | `verify` | sends the golden rows and compares |
 | `give_back` | gives the lease back, however the run went |
+| `outcome` | fails when the run ended before `verify` did, so that it is red also when a person ended it |
 
 **Seconds or minutes**: within `promote.keep_warm_minutes` of a promotion the previous champion still stands on the
 endpoint, and a change of weights is enough: seconds. Later SageMaker has to start its instances: minutes, during which
@@ -31,6 +32,7 @@ from slipway.platform import Platform
 from slipway.spec import ServiceSpec
 from slipway_airflow.operators.endpoint_verify import EndpointVerifyOperator
 from slipway_airflow.operators.rollback_begin import RollbackBeginOperator
+from slipway_airflow.operators.rollback_outcome import RollbackOutcomeOperator
 from slipway_airflow.operators.rollback_record import LeaseReleaseOperator, RollbackRecordOperator
 from slipway_airflow.operators.rollback_switch import RollbackSettleOperator, RollbackSwitchOperator
 from slipway_dags.params import NoOverrides, checked_by, reason_param
@@ -67,7 +69,9 @@ def rollback(spec: ServiceSpec, platform: Platform) -> DAG:
         settle = RollbackSettleOperator(task_id="settle", way=way, execution_timeout=NEW_FLEET_TIMEOUT, **prod)
         verify = EndpointVerifyOperator(task_id="verify", stage="prod", release_id=way["release_id"], **prod)
         give_back = LeaseReleaseOperator(task_id="give_back", **prod)
+        outcome = RollbackOutcomeOperator(task_id="outcome", verified=verify.output)
         chain(record, switch, champion, settle, verify, give_back.as_teardown(setups=record))
+        give_back >> outcome.as_teardown(setups=record, on_failure_fail_dagrun=True)
     return dag
 
 

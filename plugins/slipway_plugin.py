@@ -9,7 +9,7 @@ from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 
 from slipway_airflow.links.endpoint import EndpointLink
-from slipway_airflow.listeners import preload, run_note
+from slipway_airflow.listeners import preload, run_ended, run_note
 
 
 class SlipwayPlugin(AirflowPlugin):
@@ -17,4 +17,4 @@ class SlipwayPlugin(AirflowPlugin):
 
     name = "slipway"
     operator_extra_links: ClassVar[list[BaseOperatorLink]] = [EndpointLink()]
-    listeners: ClassVar[list[ModuleType]] = [preload, run_note]
+    listeners: ClassVar[list[ModuleType]] = [preload, run_ended, run_note]

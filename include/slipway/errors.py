@@ -164,6 +164,10 @@ class NoWayBackError(PermanentError):
     """There is no previous champion, or it is not kept any more."""
 
 
+class RollbackUnfinishedError(PermanentError):
+    """A rollback was ended, or failed, before it was verified."""
+
+
 class HookRefusedError(PermanentError):
     """A hook of the promotion said no."""
 

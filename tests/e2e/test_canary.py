@@ -155,7 +155,14 @@ def test_a_good_release_is_promoted_though_airflow_dies_in_the_middle(world: Any
     assert compared == {"error", "slow", "rejected", "answer", "unlike"}
 
 
-def test_the_rollback_dag_brings_the_champion_of_before_back(world: Any, users: Users) -> None:
+def test_a_rollback_that_somebody_ends_is_red_and_the_next_one_goes_through(world: Any, users: Users) -> None:
+    ended = world.trigger(f"{NAME}.rollback", reason="users complain")
+    world.until(lambda: world.tasks(ended)["switch"].state == "running", 240)
+    world.mark_failed(ended)
+    ended = world.finished(ended)
+    assert ended.state == "failed"
+    assert world.tasks(ended)["give_back"].state == "success"
+
     run = world.finished(world.trigger(f"{NAME}.rollback", reason="users complain"))
 
     assert run.state == "success", world.errors(run)
@@ -227,8 +234,9 @@ def test_a_run_that_somebody_marks_as_failed_is_taken_back_in_that_persons_name(
 
     assert run.state == "failed"
     assert (champion(world), served(world)) == (1, config)
-    assert rolled_back(world, run)
-    assert "(run marked as failed by admin)" in run.note
+    back = rolled_back(world, run)
+    assert (back.user, back.detail["cause"]) == ("admin", "the run was marked as failed by admin")
+    assert back.detail["cause"] in run.note
     assert users.errors == []
 
 

@@ -1,4 +1,4 @@
-"""Why a promotion was taken back, and by whom, as the note of its DAG run.
+"""Why a promotion was taken back, as the note of its DAG run.
 
 A task cannot write its run's note, which is in Airflow's database. The scheduler can, and tells listeners when a run
 ends. A run that somebody marked as failed goes on until its teardown has ended, so its end, too, is seen there.
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 #: XCom key under which a teardown says why it undid something.
 WHY_KEY = "undone_because"
-_MARKED = "patch_dag_run"
 
 
 @hookimpl
@@ -30,10 +29,8 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
     session = object_session(dag_run)
     if session is None or not (why := _why(session, dag_run)):
         return
-    by = _marked_by(session, dag_run)
-    line = f"{why} (run marked as failed by {by})" if by else why
-    if line not in (dag_run.note or ""):  # a run whose tasks were cleared ends again
-        dag_run.note = f"{dag_run.note}\n\n{line}" if dag_run.note else line
+    if why not in (dag_run.note or ""):  # a run whose tasks were cleared ends again
+        dag_run.note = f"{dag_run.note}\n\n{why}" if dag_run.note else why
 
 
 def _why(session: Session, dag_run: DagRun) -> str | None:
@@ -42,18 +39,3 @@ def _why(session: Session, dag_run: DagRun) -> str | None:
     query = XComModel.get_many(key=WHY_KEY, dag_ids=dag_run.dag_id, run_id=dag_run.run_id, limit=1)
     found = session.scalars(query).first()
     return XComModel.deserialize_value(found) if found else None
-
-
-def _marked_by(session: Session, dag_run: DagRun) -> str | None:
-    """Read from Airflow's audit log who marked the run as failed since it last began; None when nobody did."""
-    from airflow.models import Log
-    from sqlalchemy import select
-
-    query = (
-        select(Log.owner)
-        .where(Log.dag_id == dag_run.dag_id, Log.run_id == dag_run.run_id, Log.event == _MARKED)
-        .where(Log.extra.contains('"failed"'), Log.dttm >= (dag_run.start_date or dag_run.run_after))
-        .order_by(Log.id.desc())
-        .limit(1)
-    )
-    return session.scalars(query).first()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from slipway.endpoints.scaling import ensure_scaling
 from slipway.endpoints.way_back import take_back
 from slipway.errors import EndpointMissingError
 from slipway.transition import give_up
+from slipway_airflow.listeners.run_ended import ended_by
 from slipway_airflow.listeners.run_note import WHY_KEY
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.stage import StageOperator
@@ -48,7 +50,7 @@ class PromotionRollBackOperator(StageOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Roll back what this run began and did not finish."""
-        run = TaskRun.of(context)
+        by, run = ended_by(context), TaskRun.of(context)
         state, _ = self.bucket.states.read(self.endpoint)
         promotion = state.promotion if state else None
         restored = None
@@ -56,10 +58,10 @@ class PromotionRollBackOperator(StageOperator):
             self.log.info("Nothing to roll back: this run has no promotion of %s under way.", self.endpoint)
             promotion = None
         else:
-            reason = _failed_tasks(context, run)
+            reason = f"the run was marked as failed by {by}" if by else _failed_tasks(context, run)
             if promotion.stopped_because:
                 reason = f"{reason}; {promotion.stopped_because}"
-            restored = self._roll_back(promotion, run, reason)
+            restored = self._roll_back(promotion, replace(run, user=by) if by else run, reason)
         self.bucket.states.release_lease(self.endpoint, run.holder)
         back = promotion.release_id if promotion else None
         return {"rolled_back": back, "restored_config": restored, WHY_KEY: self._why(run)}
@@ -118,7 +120,7 @@ def _standing(restored: str | None) -> str:
 
 
 def _failed_tasks(context: Context, run: TaskRun) -> str:
-    """Name the tasks whose failure led here; none when a person marked the run failed."""
+    """Name the tasks whose failure led here; none when they were skipped from outside."""
     states = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
     failed = sorted(task for task, state in states.items() if state == "failed")
     return f"failed: {', '.join(failed)}" if failed else "the run was ended before it was finished"

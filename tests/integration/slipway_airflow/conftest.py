@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -334,16 +335,29 @@ def delete_endpoint(sagemaker: Any, name: str) -> None:
 def context() -> Callable[..., Any]:
     """Build the part of Airflow's task context that the operators read."""
 
-    def build(task_id: str = "task", *, run_id: str = "manual__1", states: dict[str, str] | None = None) -> Any:
+    def build(
+        task_id: str = "task",
+        *,
+        run_id: str = "manual__1",
+        states: dict[str, str] | None = None,
+        ended: dict[str, str] | None = None,
+    ) -> Any:
         instance = SimpleNamespace(
             dag_id="dag",
             run_id=run_id,
             task_id=task_id,
             id=f"{run_id}/{task_id}",
             xcom_push=lambda **_: None,
+            xcom_pull=lambda **_: ended,
             get_task_states=lambda **_: {run_id: states or {}},
         )
-        run = SimpleNamespace(conf={}, triggering_user_name="carol", run_type=DagRunType.MANUAL, run_id=run_id)
+        run = SimpleNamespace(
+            conf={},
+            triggering_user_name="carol",
+            run_type=DagRunType.MANUAL,
+            run_id=run_id,
+            start_date=datetime.now(UTC),
+        )
         return {"ti": instance, "task_instance": instance, "run_id": run_id, "dag_run": run, "params": {}}
 
     return build

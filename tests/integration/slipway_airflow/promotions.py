@@ -49,8 +49,8 @@ class Promotion:
         operator = self.make(PromotionFinishOperator, "finish", config_name=config_name)
         return dict(operator.execute(self.context("finish", run_id=self.run_id)))
 
-    def roll_back(self, **states: str) -> dict[str, Any]:
-        running = self.context("roll_back", run_id=self.run_id, states=states)
+    def roll_back(self, ended: dict[str, str] | None = None, **states: str) -> dict[str, Any]:
+        running = self.context("roll_back", run_id=self.run_id, states=states, ended=ended)
         return dict(self.make(PromotionRollBackOperator, "roll_back").execute(running))
 
     def run(self) -> dict[str, Any]:

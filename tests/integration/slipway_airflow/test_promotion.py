@@ -19,6 +19,7 @@ from slipway.errors import (
     ModelRegistryUnavailableError,
     SlipwayError,
 )
+from slipway.ledger import Ledger
 from slipway.state import Flag
 from slipway.transition import raise_flag
 from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
@@ -26,7 +27,7 @@ from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
 from slipway_airflow.operators.promotion_launch import PromotionLaunchOperator
 from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
-from tests.integration.slipway_airflow.conftest import Service
+from tests.integration.slipway_airflow.conftest import BUCKET, Service
 from tests.integration.slipway_airflow.kills import run_with_kills
 from tests.integration.slipway_airflow.promotions import Promotion, approved
 
@@ -125,13 +126,20 @@ def test_a_run_that_was_marked_failed_is_rolled_back(promotion: Callable[..., Pr
     run = promotion("promote_2")
     run.begin()
     run.launch(second.id)
-    back = run.roll_back()
+    back = run.roll_back({"by": "dana", "at": "2100-01-01T00:00:00+00:00"}, launch="failed")
     assert (back["rolled_back"], back["restored_config"]) == (second.id, config)
-    why = f"Release {second.id} was rolled back: the run was ended before it was finished."
+    why = f"Release {second.id} was rolled back: the run was marked as failed by dana."
     assert back["undone_because"] == why
     assert run.roll_back()["undone_because"] == why, "a try that was killed at its very end has rolled back as well"
     assert service.ask("prod", 3.0) == 6.0
-    assert service.state().history[-1].reason == "the run was ended before it was finished"
+    last = service.state().history[-1]
+    noted = next(
+        each
+        for each in Ledger(service.aws.client("s3"), BUCKET).read(service.spec.name)
+        if each.action == "rolled_back"
+    )
+    assert (last.by, last.reason) == ("dana", "the run was marked as failed by dana")
+    assert (noted.user, noted.detail["cause"]) == ("dana", last.reason)
 
 
 @pytest.mark.long

@@ -6,7 +6,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-CHAIN = ["record", "switch", "champion", "settle", "verify", "give_back"]
+CHAIN = ["record", "switch", "champion", "settle", "verify", "give_back", "outcome"]
 
 
 @pytest.fixture
@@ -26,6 +26,13 @@ def test_the_lease_is_given_back_however_the_run_goes_and_a_failure_stays_red(da
     assert dag.get_task("record").is_setup
     assert give_back.is_teardown
     assert give_back.on_failure_fail_dagrun is False
+
+
+def test_a_run_that_is_ended_before_its_end_is_red(dag: DAG) -> None:
+    outcome = dag.get_task("outcome")
+    assert outcome.is_teardown
+    assert outcome.on_failure_fail_dagrun
+    assert outcome.upstream_task_ids >= {"verify", "give_back"}
 
 
 def test_verification_is_the_last_word(dag: DAG) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
-from airflow.models import DagRun, Log, import_all_models
+from airflow.models import DagRun, import_all_models
 from airflow.models.base import Base
 from airflow.models.xcom import XComModel
 from airflow.utils.state import DagRunState
@@ -63,22 +63,6 @@ def test_a_note_that_is_there_stays_and_nothing_is_said_twice(session: Session) 
     expected = f"quarter's end\n\n{WHY}"
     assert noted(session, run) == expected
     assert noted(session, run) == expected
-
-
-def test_it_names_who_marked_the_run_as_failed(session: Session) -> None:
-    run = run_of(session)
-    for owner, state, run_id in (("ann", "failed", RUN), ("bob", "success", RUN), ("eve", "failed", "manual__2")):
-        session.add(
-            Log(event="patch_dag_run", owner=owner, dag_id=DAG, run_id=run_id, extra=json.dumps({"state": state}))
-        )
-    assert noted(session, run) == f"{WHY} (run marked as failed by ann)"
-
-
-def test_who_marked_it_before_its_tasks_were_cleared_does_not_count(session: Session) -> None:
-    run = run_of(session)
-    session.add(Log(event="patch_dag_run", owner="ann", dag_id=DAG, run_id=RUN, extra='{"state": "failed"}'))
-    run.start_date = datetime.now(UTC) + timedelta(seconds=1)
-    assert noted(session, run) == WHY
 
 
 def test_a_run_without_a_rollback_gets_no_note(session: Session) -> None:
