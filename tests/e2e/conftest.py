@@ -74,8 +74,12 @@ class World:
     def ledger(self) -> Ledger:
         return Ledger(self.stage.aws("s3"), self.stage.artifact_bucket)
 
+    @property
+    def states(self) -> StateStore:
+        return StateStore(self.stage.aws("s3"), self.stage.artifact_bucket)
+
     def state(self, endpoint: str) -> Any:
-        return StateStore(self.stage.aws("s3"), self.stage.artifact_bucket).read(endpoint)[0]
+        return self.states.read(endpoint)[0]
 
     def endpoints(self) -> set[str]:
         return {each["EndpointName"] for each in self.stage.aws("sagemaker").list_endpoints()["Endpoints"]}

@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -27,6 +27,8 @@ from demo.stack import start_stack
 from demo.stack.processes import Records, family
 from slipway.cli.airflow_records import DagRun
 from slipway.ledger import LedgerRecord
+from slipway.state import Approval
+from slipway.transition import approve
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1200)]
 
@@ -111,6 +113,17 @@ def deploy(world: Any) -> DagRun:
     return world.until(lambda: next((r for r in promotions(world) if r.run_id not in known), None), 240)
 
 
+def promoted_again(world: Any) -> DagRun:
+    """Lets version 2, which was taken back, wait once more, and starts its promotion by hand, without a new deploy."""
+    last = next(entry for entry in reversed(world.state(ENDPOINT).history) if entry.event == "approved")
+    now = datetime.now(UTC)
+    approval = Approval(
+        release_id=last.release_id, model_version=2, by=last.by, at=now, run_id=f"again at {now.isoformat()}"
+    )
+    world.states.update(ENDPOINT, lambda state: approve(state, approval))
+    return world.trigger(f"{NAME}.promote")
+
+
 def promotions(world: Any) -> list[DagRun]:
     return [run for run in world.airflow.dag_runs(f"{NAME}.promote", limit=10)]
 
@@ -173,13 +186,19 @@ def test_a_rollback_that_somebody_ends_is_red_and_the_next_one_goes_through(worl
 
 
 @pytest.mark.parametrize(
-    "fault", [{"effect": "error", "status": 500}, {"effect": "latency", "latency_ms": 1500}], ids=["erring", "slow"]
+    "fault",
+    [
+        {"effect": "error", "status": 500},
+        {"effect": "latency", "latency_ms": 1500},
+        {"effect": "answer", "message": '{"predictions": [null]}'},
+    ],
+    ids=["erring", "slow", "answering nothing"],
 )
 def test_a_bad_release_is_taken_back_and_only_its_own_errors_are_seen(
     world: Any, users: Users, fault: dict[str, Any]
 ) -> None:
     config = served(world)
-    run = deploy(world)  # version 2 once more: its release is there
+    run = promoted_again(world)
     release = world.until(lambda: (promotion := world.state(ENDPOINT).promotion) and promotion.release_id, 240)
     world.until(lambda: world.tasks(run)["step_1.shift"].state == "success", 240)
     with faulty(world, release, fault) as began:
@@ -197,7 +216,7 @@ def test_a_bad_release_is_taken_back_and_only_its_own_errors_are_seen(
 
 def test_a_held_canary_waits_and_an_abort_takes_it_back(world: Any, users: Users) -> None:
     config = served(world)
-    run = deploy(world)
+    run = promoted_again(world)
     world.until(lambda: world.tasks(run)["step_1.judge"].state == "deferred", 240)
     wish(world, "hold", "let me look first")
     world.until(lambda: any(look.reason.startswith("held by") for look in looks(world, run)), 120)
@@ -214,7 +233,7 @@ def test_a_held_canary_waits_and_an_abort_takes_it_back(world: Any, users: Users
 
 def test_a_no_at_the_gate_takes_the_release_back(world: Any, users: Users) -> None:
     config = served(world)
-    run = deploy(world)
+    run = promoted_again(world)
     world.approver.answer_approval(world.waiting(run), "Reject", {"reason": "not this week"})
     run = world.finished(run)
 
@@ -227,7 +246,7 @@ def test_a_no_at_the_gate_takes_the_release_back(world: Any, users: Users) -> No
 
 def test_a_run_that_somebody_marks_as_failed_is_taken_back_in_that_persons_name(world: Any, users: Users) -> None:
     config = served(world)
-    run = deploy(world)
+    run = promoted_again(world)
     world.until(lambda: world.tasks(run)["step_1.judge"].state == "deferred", 240)
     world.mark_failed(run)
     run = world.finished(run)

@@ -246,6 +246,15 @@ def test_faults_of_one_variant(stand_in: StandIn, runtime: Any, hosted: Any, nam
     assert time.monotonic() - started >= 0.3
 
 
+def test_a_variant_told_what_to_answer(stand_in: StandIn, runtime: Any, hosted: Any, name: str) -> None:
+    hosted({"a": (1.0, {}), "b": (1.0, {})})
+    stand_in.faults({"endpoint": name, "variant": "b", "effect": "answer", "message": '{"predictions": [null]}'})
+    wrong = runtime.invoke_endpoint(EndpointName=name, Body=b"x", TargetVariant="b")
+    assert (wrong["ContentType"], wrong["Body"].read()) == ("application/json", b'{"predictions": [null]}')
+    right = runtime.invoke_endpoint(EndpointName=name, Body=b"x", TargetVariant="a")
+    assert b"predictions" not in right["Body"].read()
+
+
 def test_an_endpoint_told_never_to_get_healthy(stand_in: StandIn, aws: Any, hosted: Any, name: str) -> None:
     stand_in.faults({"endpoint": name, "effect": "never_healthy"})
     hosted({"main": (1.0, {"TAG": "fine"})}, wait=False)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any
 
-#: What a rule can do. The first five hit requests, the others hit what the hosting does on its own.
-REQUEST_EFFECTS = ("error", "latency", "throttle", "down", "drop")
+#: What a rule can do. The first six hit requests, the others hit what the hosting does on its own.
+REQUEST_EFFECTS = ("error", "answer", "latency", "throttle", "down", "drop")
 HOSTING_EFFECTS = ("never_healthy", "silent_rollback", "rollback_failed", "no_capacity", "system_updating")
 
 
@@ -22,9 +22,9 @@ class FaultRule:
     """One fault.
 
     Args:
-        effect: ``error`` (``status``, ``code``, ``message``), ``latency`` (``latency_ms``), ``throttle``, ``down``
-            (503 before anything is done), ``drop`` (done, but the answer is an error 500: the caller cannot know),
-            or one of HOSTING_EFFECTS.
+        effect: ``error`` (``status``, ``code``, ``message``), ``answer`` (an endpoint's model answers 200 with the
+            JSON ``message``), ``latency`` (``latency_ms``), ``throttle``, ``down`` (503, and nothing is done), ``drop``
+            (done, but the answer is an error 500: the caller cannot know), or one of HOSTING_EFFECTS.
         service, action, resource, endpoint, variant: shell patterns; empty matches all. A rule that names an endpoint
             or a variant hits invocations and hosting only.
         count: how many times it hits; None for ever.

@@ -158,7 +158,7 @@ class InvocationApplication:
             if fault.effect == "throttle":
                 raise InvocationError(400, "ThrottlingException", "Rate exceeded")
             raise InvocationError(503, "ServiceUnavailable", "Service Unavailable")
-        return self._faults.hit(("latency", "error"), **subject)
+        return self._faults.hit(("latency", "error", "answer"), **subject)
 
 
 def _choose(route: Route, environ: Environ) -> str:
@@ -189,6 +189,8 @@ def _call_model(
         time.sleep(fault.latency_ms / 1000)
     if fault is not None and fault.effect == "error":
         return fault.status, "text/plain", fault.message.encode(), ""
+    if fault is not None and fault.effect == "answer":
+        return 200, "application/json", fault.message.encode(), ""
     try:
         answer = container.connections.request("POST", "/invocations", headers, body, timeout=INVOCATION_SECONDS)
     except AnswerTooLateError:
