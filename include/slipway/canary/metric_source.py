@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
 from slipway.canary.window import MetricWindow
+from slipway.errors import AwsUnavailableError
 
 #: The model failed: the container answered 5xx or not at all.
 ERROR = "error"
@@ -22,6 +23,7 @@ ANSWER = "answer"
 UNLIKE = "unlike"
 COMPARISONS = (ERROR, SLOW, REJECTED)
 
+_READ = frozenset({"Complete", "PartialData"})
 _METRIC_OF = {ERROR: "Invocation5XXErrors", REJECTED: "Invocation4XXErrors"}
 
 
@@ -74,6 +76,9 @@ class CloudWatchMetricSource:
 
         Returns:
             Counts of ``error``, ``slow`` and ``rejected``.
+
+        Raises:
+            AwsUnavailableError: CloudWatch says that it could not read one of the metrics.
         """
         if window.periods == 0:
             return {name: ComparisonCounts(()) for name in COMPARISONS}
@@ -90,9 +95,23 @@ class CloudWatchMetricSource:
         )
         for page in pages:
             for result in page["MetricDataResults"]:
+                self._require_read(result)
                 points = zip(result["Timestamps"], result["Values"], strict=True)
                 series.setdefault(result["Id"], {}).update(points)
         return series
+
+    def _require_read(self, result: Mapping[str, Any]) -> None:
+        """A metric that could not be read has no points, as one has whose count is 0.
+
+        https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataResult.html
+        """
+        if result["StatusCode"] in _READ:
+            return
+        told = " ".join(message["Value"] for message in result.get("Messages", []))
+        raise AwsUnavailableError(
+            f"CloudWatch could not read {result['Id']} of {self._endpoint}: {result['StatusCode']}. {told} Without it "
+            "nothing is judged; it is asked again at the next look."
+        )
 
     def _queries(self, period_seconds: int) -> Iterator[dict[str, Any]]:
         for arm, variant in self._variants.items():

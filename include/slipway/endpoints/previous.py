@@ -131,21 +131,23 @@ def find_way_back(previous: Serving, found: Description | None, config: Mapping[
     )
 
 
-def solo_config(service: str, config: Mapping[str, Any], way: WayBack, tags: Mapping[str, str]) -> Request:
-    """Build the endpoint config that serves the previous champion alone, with as many instances as it needs.
+def solo_config(
+    service: str, config: Mapping[str, Any], variant: str, instances: int, tags: Mapping[str, str]
+) -> Request:
+    """Build the endpoint config that serves one variant of another config alone, with as many instances as it needs.
 
-    Everything else (instance type, capture, encryption, network) is as in its recorded config, whatever the spec says
-    by now.
+    Everything else (instance type, capture, encryption, network) is as in that config, whatever the spec says by now.
 
     Args:
         service: the service's name.
-        config: DescribeEndpointConfig's answer for the recorded config.
-        way: the way back.
-        tags: the recorded config's tags.
+        config: DescribeEndpointConfig's answer for the config with the variant.
+        variant: the variant's name.
+        instances: how many instances it needs.
+        tags: that config's tags.
     """
-    own = next(variant for variant in config["ProductionVariants"] if variant["VariantName"] == way.variant)
+    own = next(each for each in config["ProductionVariants"] if each["VariantName"] == variant)
     request: Request = {name: config[name] for name in _KEPT_FIELDS if config.get(name)}
-    request["ProductionVariants"] = [{**own, "InitialInstanceCount": way.instances, "InitialVariantWeight": 1.0}]
+    request["ProductionVariants"] = [{**own, "InitialInstanceCount": instances, "InitialVariantWeight": 1.0}]
     request["EndpointConfigName"] = config_name(service, "prod", request)
     request["Tags"] = tag_list(tags)
     return request

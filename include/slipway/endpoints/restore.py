@@ -9,10 +9,12 @@ from slipway.aws_errors import aws_call
 from slipway.endpoints.outcome import Description, endpoint_outcome
 from slipway.endpoints.resource import Sleep
 from slipway.endpoints.settle import settled
+from slipway.endpoints.traffic import require_instances
 from slipway.state import Recorded, VariantShare
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.type_defs import DesiredWeightAndCapacityTypeDef
 
 
 def recorded_from(description: Description | None) -> Recorded | None:
@@ -54,6 +56,7 @@ def restore_config(sagemaker: SageMakerClient, endpoint: str, recorded: Recorded
     Raises:
         EndpointMissingError: the endpoint is gone.
         EndpointBusyError: it does not settle.
+        CapacityError: it serves the recorded config, with fewer instances than before.
         EndpointRollbackFailedError: SageMaker left it with a mixed fleet on that very config.
         SlipwayError: AWS refuses, or the recorded config does not get healthy any more.
     """
@@ -75,7 +78,7 @@ def restore_config(sagemaker: SageMakerClient, endpoint: str, recorded: Recorded
 def _restore_capacity(sagemaker: SageMakerClient, found: Description, recorded: Recorded, sleep: Sleep) -> bool:
     """A config starts with the number of instances that it names; scaling may have brought more since."""
     now = {variant["VariantName"]: variant for variant in found.get("ProductionVariants", [])}
-    wanted = [
+    wanted: list[DesiredWeightAndCapacityTypeDef] = [
         {"VariantName": name, "DesiredInstanceCount": share.instances}
         for name, share in recorded.variants.items()
         if name in now and share.instances > now[name].get("CurrentInstanceCount", 0)
@@ -84,8 +87,9 @@ def _restore_capacity(sagemaker: SageMakerClient, found: Description, recorded: 
         with aws_call(f"restore the capacity of {found['EndpointName']}"):
             sagemaker.update_endpoint_weights_and_capacities(
                 EndpointName=found["EndpointName"],
-                DesiredWeightsAndCapacities=[change],  # type: ignore[list-item]
+                DesiredWeightsAndCapacities=[change],
             )
         found = settled(sagemaker, found["EndpointName"], sleep)
         endpoint_outcome(found, recorded.config_name).raise_if_failed()
+        require_instances(found, change["VariantName"], change["DesiredInstanceCount"])
     return bool(wanted)

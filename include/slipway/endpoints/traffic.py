@@ -14,7 +14,7 @@ from slipway.aws_errors import aws_call
 from slipway.endpoints.outcome import Description
 from slipway.endpoints.resource import Sleep
 from slipway.endpoints.settle import settled
-from slipway.errors import EndpointBusyError, EndpointMissingError
+from slipway.errors import CapacityError, EndpointBusyError, EndpointMissingError
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
@@ -100,7 +100,7 @@ def ensure_instances(
 
     Raises:
         EndpointMissingError: the endpoint or the variant is gone.
-        CapacityError: AWS has no such instances just now.
+        CapacityError: AWS has no such instances just now: the endpoint settled with fewer.
         SlipwayError: AWS refuses.
     """
     found = settled(sagemaker, endpoint, sleep)
@@ -114,8 +114,28 @@ def ensure_instances(
             EndpointName=endpoint,
             DesiredWeightsAndCapacities=[{"VariantName": variant, "DesiredInstanceCount": instances}],
         )
-    settled(sagemaker, endpoint, sleep, since=found)
+    require_instances(settled(sagemaker, endpoint, sleep, since=found), variant, instances)
     return True
+
+
+def require_instances(found: Description, variant: str, instances: int) -> None:
+    """See that a settled variant has its instances: AWS ends such a change ``InService`` also without them. Pure.
+
+    Args:
+        found: DescribeEndpoint's answer.
+        variant: the variant.
+        instances: how many it needs.
+
+    Raises:
+        CapacityError: it has fewer.
+    """
+    present = instances_of(found).get(variant, 0)
+    if present < instances:
+        reason = found.get("FailureReason")
+        raise CapacityError(
+            f"{found['EndpointName']}: variant {variant} has {present} of {instances} instances after it was scaled. "
+            f"{f'AWS says: {reason}' if reason else 'AWS gives no reason.'} Try later, or take another instance type."
+        )
 
 
 def _on_config(found: Description, endpoint: str, config_name: str, variants: set[str]) -> Description:

@@ -7,6 +7,7 @@ challenger is gone.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from slipway.endpoints.scaling import remove_scaling, resume_scaling
 from slipway.endpoints.settle import settled
 from slipway.endpoints.traffic import ensure_instances, ensure_weights, instances_of
 from slipway.endpoints.two_variants import split
+from slipway.errors import CapacityError
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
@@ -81,7 +83,8 @@ def stop_harm(sagemaker: SageMakerClient, endpoint: str, promotion: Promotion, r
         return None
     weights = split(plan.champion, plan.challenger, 0.0)
     ensure_weights(sagemaker, endpoint, weights, config_name=found["EndpointConfigName"])
-    ensure_instances(sagemaker, endpoint, plan.champion, recorded.variants[plan.champion].instances)
+    with suppress(CapacityError):  # it has the traffic; its size is asked for again when its config is restored
+        ensure_instances(sagemaker, endpoint, plan.champion, recorded.variants[plan.champion].instances)
     return datetime.now(UTC)
 
 

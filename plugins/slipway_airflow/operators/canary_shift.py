@@ -24,7 +24,7 @@ class CanaryShiftOperator(CanaryOperator):
 
     Both are read back; the step begins, in the endpoint's state, when its weights are in force. Run
     again, the task finds the weights as they should be and the step begun, and changes nothing.
-    Skips when the promotion's plan has no such step.
+    Skips when the promotion's plan has no such step, and refuses while a step before it has no pass.
 
     :param step: Number of the step from 1, or ``final`` for the bake at 100 %.
     :param spec: The service.
@@ -43,6 +43,7 @@ class CanaryShiftOperator(CanaryOperator):
         canary = self.under_way(run)
         number = canary.number_of(self.step)
         self._refuse_after_abort()
+        _refuse_without_passes(canary, number)
         changed = self._shift(canary, number)
         step = self._begin(canary, number)
         if changed:
@@ -88,3 +89,15 @@ class CanaryShiftOperator(CanaryOperator):
         abort = state.flags.abort if state else None
         if abort:
             raise CanaryFailedError(f"The promotion was aborted by {abort.said}.")
+
+
+def _refuse_without_passes(canary: CanaryUnderWay, number: int) -> None:
+    """The plan is frozen, the DAG is not: after an edit of the spec it may lack steps that the plan has."""
+    missing = [step for step in canary.plan.missing_passes(canary.promotion.steps) if step < number]
+    if missing:
+        planned = ", ".join(f"{weight:g}" for weight in canary.plan.weights_pct)
+        raise CanaryFailedError(
+            f"{canary.weight_pct(number):g} % of the traffic cannot follow yet: of the planned steps ({planned} %) "
+            f"{', '.join(f'step {step}' for step in missing)} did not pass. Was `promote` changed in the service's "
+            "YAML in mid-canary? Deploy the release again to promote it by the new plan."
+        )

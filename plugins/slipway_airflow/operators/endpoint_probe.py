@@ -13,6 +13,7 @@ from slipway.alarms.definition import PROBE
 from slipway.artifacts.golden import GoldenRows
 from slipway.drift.publication.cloudwatch import put_metrics
 from slipway.endpoints.probe import probe_endpoint
+from slipway.endpoints.requests import variant_name
 from slipway.errors import PermanentError
 from slipway_airflow.operators.drift import DriftOperator
 from slipway_airflow.task_run import TaskRun
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 class EndpointProbeOperator(DriftOperator):
     """Keep the service's alarms and dashboard as the spec says, then ask the champion its golden rows.
+
+    The champion itself is asked, whoever has the traffic of a canary.
 
     A probe that fails does not fail the task: the metric ``Failed`` in ``Slipway/Probe`` is 1, and its alarm tells.
 
@@ -47,7 +50,9 @@ class EndpointProbeOperator(DriftOperator):
         if champion is None:
             raise AirflowSkipException(f"Endpoint {self.endpoint} has no champion: there is nothing to probe.")
         self._alarms(context, champion)
-        probe = probe_endpoint(self.hook.client("sagemaker-runtime"), self.endpoint, self._golden(champion))
+        variant = variant_name(self.spec.promote.strategy, champion.release_id)
+        runtime = self.hook.client("sagemaker-runtime")
+        probe = probe_endpoint(runtime, self.endpoint, self._golden(champion), variant=variant)
         self._publish({"Failed": float(probe.failed), **({} if probe.failed else {"LatencyMs": probe.latency_ms})})
         if probe.failed:
             self.log.error("The probe of %s failed: %s", self.endpoint, probe.problem)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowSkipException
 
+from slipway.aws_errors import aws_call
 from slipway.canary.plan import CanaryPlan
+from slipway.endpoints.previous import solo_config
 from slipway.endpoints.requests import variant_name
-from slipway.endpoints.resource import describe
+from slipway.endpoints.resource import describe, ensure_resource, tags_of
 from slipway.endpoints.restore import recorded_from
 from slipway.endpoints.two_variants import champion_variant_name
 from slipway.errors import EndpointFailedError, SlipwayError, SupersededError
@@ -76,7 +78,7 @@ class PromotionBeginOperator(StageOperator):
         }
 
     def _begin(self, run: TaskRun) -> Promotion:
-        recorded, now = self._recorded(), datetime.now(UTC)
+        recorded, now = self._way_back(run), datetime.now(UTC)
 
         def change(state: EndpointState) -> EndpointState:
             if state.promotion and state.promotion.run_id == run.run_id:
@@ -123,6 +125,22 @@ class PromotionBeginOperator(StageOperator):
             source=promote.metrics.source,
         )
         return plan.shortened(self.weights_pct) if self.weights_pct else plan
+
+    def _way_back(self, run: TaskRun) -> Recorded | None:
+        """What serves now, alone: a release that stands beside it at weight 0 may have the weight in the config."""
+        state, _ = self.bucket.states.read(self.endpoint)
+        if state and state.promotion and state.promotion.run_id == run.run_id:
+            return state.promotion.recorded
+        recorded = self._recorded()
+        if recorded is None or len(recorded.variants) == 1:
+            return recorded
+        sagemaker, champion = self.hook.client("sagemaker"), champion_variant_name(self.endpoint, recorded)
+        with aws_call(f"read endpoint config {recorded.config_name}"):
+            config = sagemaker.describe_endpoint_config(EndpointConfigName=recorded.config_name)
+        share, tags = recorded.variants[champion], tags_of(sagemaker, config["EndpointConfigArn"])
+        request = solo_config(self.spec.name, config, champion, share.instances, tags)
+        ensure_resource(sagemaker, "endpoint config", request)
+        return Recorded(config_name=request["EndpointConfigName"], variants={champion: share})
 
     def _recorded(self) -> Recorded | None:
         description = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)

@@ -74,6 +74,6 @@ class RollbackBeginOperator(StageOperator):
         if config is None or is_solo(config, way):
             return way
         tags = tags_of(sagemaker, config["EndpointConfigArn"])
-        request = solo_config(self.spec.name, config, way, tags)
+        request = solo_config(self.spec.name, config, way.variant, way.instances, tags)
         ensure_resource(sagemaker, "endpoint config", request)
         return WayBack(**{**asdict(way), "config_name": request["EndpointConfigName"]})

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from mlflow import MlflowClient
 
-from slipway.errors import EndpointBusyError, LeaseHeldError, NoWayBackError
+from slipway.errors import CanaryFailedError, EndpointBusyError, LeaseHeldError, NoWayBackError
 from slipway.ledger import Ledger
 from slipway_airflow.operators.rollback_begin import RollbackBeginOperator
 from slipway_airflow.operators.rollback_record import LeaseReleaseOperator, RollbackRecordOperator
@@ -106,6 +106,30 @@ def test_a_warm_champion_is_back_by_weight_and_then_alone(
         if each.action == "rolled_back"
     )
     assert (record.user, record.reason, record.detail["route"]) == ("carol", "complaints", "warm")
+
+
+@pytest.mark.long
+def test_a_canary_beside_a_champion_of_before_that_never_left_goes_back_to_the_champion_alone(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    """The endpoint's config still gives all weight to version 1: to restore it would put that one back in charge."""
+    before = warm_canary(service, promotion)
+    second = service.state().champion.release_id
+    before.execute("roll_back", second, **{"finish.retire": "failed"})
+    third = approved(service, 3, weight=7.0, answers=7.0)
+    base = promotion("promote_3", before.spec)
+    canary = Canary(base.service, base.platform, base.context, "promote_3", before.spec)
+    canary.through("prepare", "step_1.shift")
+    with pytest.raises(CanaryFailedError, match="step 1 did not pass"):
+        canary.execute("finish.shift", third.id)
+    with users_of(service) as users:
+        back = canary.execute("roll_back", third.id, **{"step_1.judge": "failed"})
+    found = service.describe("prod")
+    assert [(each["VariantName"], each["CurrentWeight"]) for each in found["ProductionVariants"]] == [(second, 1.0)]
+    assert (back["rolled_back"], found["EndpointConfigName"]) == (third.id, back["restored_config"])
+    assert service.state().champion.release_id == second
+    assert users.failed == []
+    assert set(users.variants) <= {second, third.id}
 
 
 @pytest.mark.long

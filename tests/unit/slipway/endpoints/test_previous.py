@@ -122,7 +122,7 @@ def test_a_config_of_a_canary_is_never_restored_as_it_is() -> None:
     both = config("z" * 12, OLD)
     way = find_way_back(serving(OLD, 1), endpoint(**{NEW: (1.0, 5)}), both)
     assert not is_solo(both, way)
-    request = solo_config("flights", both, way, {"slipway:service": "flights"})
+    request = solo_config("flights", both, way.variant, way.instances, {"slipway:service": "flights"})
     assert [each["VariantName"] for each in request["ProductionVariants"]] == [OLD]
     assert (
         request["ProductionVariants"][0] | {"InitialInstanceCount": 5, "InitialVariantWeight": 1.0}
@@ -136,9 +136,9 @@ def test_a_config_of_a_canary_is_never_restored_as_it_is() -> None:
 def test_the_solo_config_is_as_large_as_needed_and_named_by_its_content(recorded: int, serving_now: int) -> None:
     found = config(OLD, instances=recorded)
     way = find_way_back(serving(OLD, 1), endpoint(**{NEW: (1.0, serving_now)}), found)
-    request = solo_config("flights", found, way, {})
+    request = solo_config("flights", found, way.variant, way.instances, {})
     assert request["ProductionVariants"][0]["InitialInstanceCount"] == max(recorded, serving_now)
     assert is_solo(found, way) == (recorded >= serving_now)
-    again = solo_config("flights", {**found, **request}, way, {})
+    again = solo_config("flights", {**found, **request}, way.variant, way.instances, {})
     assert differences(request, again) == []
     assert again["EndpointConfigName"] == request["EndpointConfigName"]

@@ -37,10 +37,11 @@ class Runtime:
     """What an endpoint answers."""
 
     def __init__(self, predictions: Any) -> None:
-        self.predictions, self.ids = predictions, []
+        self.predictions, self.ids, self.variants = predictions, [], []
 
     def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
         self.ids.append(request["InferenceId"])
+        self.variants.append(request.get("TargetVariant"))
         body = json.dumps({"predictions": self.predictions}).encode()
         return {"Body": SimpleNamespace(read=lambda: body), "ContentType": "application/json"}
 
@@ -92,6 +93,7 @@ def test_right_answers_are_well(
     found = probe(spec, platform, context, monkeypatch, runtime)
     assert (found["failed"], found["rows"]) == (False, 2)
     assert runtime.ids == [PROBE_ID], "so that the captured call is known for a probe"
+    assert runtime.variants == ["r1"], "not whom the weights of a canary choose"
     assert failed(with_champion) == [0.0]
 
 
