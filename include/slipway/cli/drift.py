@@ -23,7 +23,9 @@ from slipway.errors import InvalidInputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 32_768
+#: Read from a Parquet file at once, for each of its columns.
+_COLUMN_BYTES = 1 << 16
 
 
 def profile_files(files: Sequence[Path], baseline: Path | None, as_json: bool) -> None:
@@ -138,7 +140,12 @@ def _open(file: Path) -> Iterator[pa.RecordBatch]:
 
         yield from pyarrow.csv.open_csv(file)
         return
+    import pyarrow as pa
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as source:
+    # Texts stay numbers into the file's own dictionary, which are counted much faster.
+    texts = [field.name for field in pyarrow.parquet.read_schema(file) if pa.types.is_string(field.type)]
+    with pyarrow.parquet.ParquetFile(
+        file, read_dictionary=texts, pre_buffer=False, buffer_size=_COLUMN_BYTES
+    ) as source:
         yield from source.iter_batches(batch_size=_BATCH_ROWS)

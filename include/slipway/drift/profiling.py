@@ -58,7 +58,11 @@ def finite_numbers(values: Any) -> NDArray[np.float64]:
 
 def category_counts_of(values: Any) -> dict[str, int]:
     """Return how often each category occurs in an Arrow column."""
-    return {value: count for value, count in _value_counts(values) if isinstance(value, str)}
+    found: dict[str, int] = {}
+    for value, count in _value_counts(values):
+        if isinstance(value, str):
+            found[value] = found.get(value, 0) + count
+    return found
 
 
 def _numeric(values: pa.Array | None, bins: NumericBins, rows: int) -> NumericProfile:
@@ -134,16 +138,17 @@ def _categorical(values: pa.Array | None, bins: CategoryBins, rows: int) -> Cate
 
 
 def _value_counts(values: Any) -> list[tuple[Any, int]]:
+    """Values with their counts; a value may come more than once, when a dictionary holds it more than once."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        values = values.dictionary_decode()
-        kind = values.type
-    if pa.types.is_nested(kind):
+    types, kind = pa.types, values.type
+    encoded = types.is_dictionary(kind)
+    if encoded:
+        kind = kind.value_type
+    if types.is_nested(kind):
         return [(item, 1) if item is None else (object(), 1) for item in values.to_pylist()]
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        values = pc.cast(values, pa.string())
+    if not (types.is_string(kind) or types.is_large_string(kind)):
+        values = pc.cast(values.dictionary_decode() if encoded else values, pa.string())
     found = pc.value_counts(values)
     return list(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slipway.drift.bins import BinSet, CategoryBins, NumericBins
 from slipway.drift.encoding import from_bytes, from_json, to_bytes, to_json
 from slipway.drift.profile import NEW_CATEGORIES, Profile
-from slipway.drift.profiling import empty_profile, profile_batch
+from slipway.drift.profiling import category_counts_of, empty_profile, profile_batch
 from slipway.errors import InvalidInputError
 
 BINS = BinSet({"x": NumericBins.of(np.arange(100.0)), "c": CategoryBins(known=("a", "b"))})
@@ -116,6 +116,31 @@ def test_a_watched_column_that_is_absent_is_missing_in_every_row():
 def test_numbers_of_other_types(values, expected):
     found = profile_batch(pa.record_batch([values], names=["x"]), BINS).columns["x"]
     assert (found.moments.count, found.missing, found.mismatched) == expected
+
+
+@given(st.lists(words), st.integers(0, 3))
+@settings(deadline=None)
+def test_a_dictionary_of_texts_is_counted_as_the_texts(values, start):
+    plain = pa.array(values, pa.string())
+    # Each text is in the dictionary twice.
+    twice = pa.concat_arrays([plain, plain]).drop_null()
+    places = iter(range(len(twice)))
+    indices = pa.array([None if value is None else next(places) for value in values], pa.int32())
+    for encoded in (plain.dictionary_encode(), pa.DictionaryArray.from_arrays(indices, twice)):
+        found = profile_batch(pa.record_batch([encoded.slice(start)], names=["c"]), BINS).columns["c"]
+        expected = profile_batch(pa.record_batch([plain.slice(start)], names=["c"]), BINS).columns["c"]
+        assert (found.counts.tolist(), found.new, found.missing) == (
+            expected.counts.tolist(),
+            expected.new,
+            expected.missing,
+        )
+        assert category_counts_of(encoded) == category_counts_of(plain)
+
+
+def test_dictionaries_of_other_types_are_counted_as_what_they_hold():
+    for values in ([True, None, True], [1, 2, 1]):
+        encoded = pa.array(values).dictionary_encode()
+        assert category_counts_of(encoded) == category_counts_of(pa.array(values))
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.drift.capture import assembly
@@ -52,12 +52,14 @@ def assert_same(fast: pa.Array, slow: pa.Array) -> None:
     assert repr(fast.to_pylist()) == repr(slow.to_pylist()), "repr: NaN equals NaN, and -0.0 is not 0.0"
 
 
+@settings(deadline=None)  # the slow way imports pandas
 @given(VALUES, st.sampled_from(KINDS))
 def test_json_values_become_what_pyarrow_makes_of_them(values: list[Any], kind: Any) -> None:
     column = Column("x", kind)
     assert_same(from_values(values, column), slowly(from_values, values, column))
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS | SINGLE[5], max_size=12), st.sampled_from(KINDS))
 def test_csv_values_do_too(values: list[str], kind: Any) -> None:
     column = Column("x", kind)
