@@ -13,7 +13,7 @@ from demo.stage import Stage, expect
 from demo.traffic import live_traffic
 from slipway.cli.airflow_api import AirflowApi
 from slipway.cli.airflow_records import DagRun
-from slipway.drift.status import decide
+from slipway.drift.status import Status, decide
 from slipway.drift.store import DriftStore
 from slipway.spec import ServiceSpec
 from slipway.state import EndpointState, StateStore
@@ -72,7 +72,7 @@ def held_back(store: DriftStore, spec: ServiceSpec, began: datetime) -> str:
     state = store.state()
     if not state.retrains or state.retrains[-1] >= began or state.looked_until is None:
         return ""
-    decision = decide(state, spec.monitor, state.looked_until)
+    decision = decide(Status.DRIFTED, state.columns, state.looked_until, state, spec.monitor)
     return "" if decision.retrain else decision.reason
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -83,11 +84,11 @@ class RunReport(BaseModel):
         return f"{self.service} {what}"
 
     def rows_needed(self) -> str:
-        """How many rows a window needs, in words."""
+        """How many rows a window needs, in words; of a column that is often empty only some rows have a value."""
         wanted = [finding for finding in self.findings if finding.verdict == "INCONCLUSIVE"]
         if any(finding.rows_needed is None for finding in wanted):
             return "more than any window has"
-        return str(max((finding.rows_needed or 0 for finding in wanted), default=0))
+        return str(max((ceil((each.rows_needed or 0) * self.rows / each.rows) for each in wanted), default=0))
 
     def text(self) -> str:
         """The message for people: what, where, how much, what to do."""

@@ -12,7 +12,8 @@ change is at most the tolerance".
 the Kolmogorov–Smirnov distance, McDiarmid's inequality (1989) for the total variation distance.
 
 *Rates.* With :math:`q` the window's rate and :math:`p_t` the baseline's moved by the tolerance towards it, the p-value
-is bounded by :math:`2 \exp(-h\,KL(q \| p_t))` (Chernoff 1952), :math:`h = nm/(n+m)`.
+is bounded by :math:`2 \exp(-h\,KL(q \| p_t))` (Chernoff 1952), :math:`h = nm/(n+m)`. A share moves both ways, and each
+way only as far as 0 or 1.
 """
 
 from __future__ import annotations
@@ -141,9 +142,21 @@ class RateTest:
         return low
 
     def tells(self, alpha: float, rows: int) -> bool:
-        """Whether a window of ``rows`` would show a change of twice the tolerance."""
-        limit = min(self._before + self.tolerance, 1 - 1e-9)
-        shown = min(limit + self.tolerance, 1.0)
+        """Whether a window of ``rows`` would show a change of twice the tolerance, upwards and downwards.
+
+        A share cannot leave 0 to 1: a column that is nearly always empty cannot become emptier by more than the
+        tolerance, so there is nothing to show in that direction. Where neither has room for twice the tolerance, the
+        largest change that is possible counts.
+        """
+        rooms = {-1: self._before, 1: 1 - self._before}
+        if max(rooms.values()) <= self.tolerance:
+            return True
+        change = min(2 * self.tolerance, max(rooms.values()))
+        return all(self._shows(sign * change, alpha, rows) for sign, room in rooms.items() if change <= room + 1e-12)
+
+    def _shows(self, change: float, alpha: float, rows: int) -> bool:
+        limit = _inside(self._before + math.copysign(self.tolerance, change))
+        shown = min(max(self._before + change, 0.0), 1.0)
         return 2 * math.exp(-_harmonic(rows, self.baseline_rows) * _divergence(shown, limit)) <= alpha
 
     @property
@@ -155,8 +168,7 @@ class RateTest:
         return self.window_count / self.rows
 
     def _p_value(self, tolerance: float) -> float:
-        moved = self._before + math.copysign(tolerance, self._after - self._before)
-        limit = min(max(moved, 1e-9), 1 - 1e-9)
+        limit = _inside(self._before + math.copysign(tolerance, self._after - self._before))
         exponent = _harmonic(self.rows, self.baseline_rows) * _divergence(self._after, limit)
         return min(1.0, 2 * math.exp(-exponent))
 
@@ -177,6 +189,11 @@ def rows_needed(test: ChangeTest, alpha: float) -> int | None:
         if rows > _MOST_ROWS:
             return None
     return rows
+
+
+def _inside(share: float) -> float:
+    """The share, kept off 0 and 1, where a divergence has no value."""
+    return min(max(share, 1e-9), 1 - 1e-9)
 
 
 def _harmonic(left: int, right: int) -> float:

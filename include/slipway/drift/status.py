@@ -1,6 +1,7 @@
 """Where a service stands, and what follows: pure decisions of the monitor.
 
-A message goes out when the state *changes*, not at every run; a retraining is asked for only when the policy, the
+A message goes out when the state *changes*, not at every run. The state remembers an alarm through windows that say
+neither yes nor no; a retraining is asked for only by a window that has itself drifted, and only when the policy, the
 cool-down and the budget allow it, so that drift cannot retrain in a loop.
 """
 
@@ -122,20 +123,30 @@ def advance(
     )
 
 
-def decide(state: MonitorState, monitor: MonitorSpec, now: datetime) -> Decision:
-    """Decide whether drift sets off a retraining.
+def decide(
+    found: Status, columns: tuple[str, ...], until: datetime, state: MonitorState, monitor: MonitorSpec
+) -> Decision:
+    """Decide whether a window's drift sets off a retraining.
+
+    Only the window's own verdict counts, not the state's: that stays ``DRIFTED`` through windows with too few rows or
+    none, in which nothing was seen to go on.
 
     Args:
-        state: After the run.
+        found: What the run found.
+        columns: What has drifted in its window.
+        until: End of the window.
+        state: Which retrainings there were, and which window was the last.
         monitor: The service's policy.
-        now: Time of the run.
     """
-    if state.status is not Status.DRIFTED:
-        return Decision(retrain=False, reason=f"The status is {state.status}, not DRIFTED.")
+    if found is not Status.DRIFTED:
+        return Decision(retrain=False, reason=f"The window is {found}, not DRIFTED.")
+    if state.looked_until is not None and until < state.looked_until:
+        later = f"{state.looked_until:%Y-%m-%d %H:%M} UTC"
+        return Decision(retrain=False, reason=f"A later window, until {later}, was judged since.")
     if monitor.on_drift != "retrain":
         return Decision(retrain=False, reason=f"monitor.on_drift is {monitor.on_drift}.")
-    recent = [at for at in state.retrains if now - at < _BUDGET]
-    if recent and now - max(recent) < timedelta(hours=monitor.cooldown_hours):
+    recent = [at for at in state.retrains if until - at < _BUDGET]
+    if recent and until - max(recent) < timedelta(hours=monitor.cooldown_hours):
         return Decision(
             retrain=False,
             reason=f"The last retraining for drift was at {max(recent):%Y-%m-%d %H:%M} UTC, less than "
@@ -146,7 +157,7 @@ def decide(state: MonitorState, monitor: MonitorSpec, now: datetime) -> Decision
             retrain=False,
             reason=f"{len(recent)} retrainings for drift within 30 days, the budget (monitor.max_retrains_per_month).",
         )
-    return Decision(retrain=True, reason=f"Drift in {', '.join(state.columns)}.")
+    return Decision(retrain=True, reason=f"Drift in {', '.join(columns)}.")
 
 
 def _tells(before: Status | None, now: Status, changed: bool) -> bool:

@@ -109,10 +109,10 @@ class MonitorSpec(Section):
         24.0, gt=0, le=8760, description="Hours of the latest traffic that are judged together at each run."
     )
     tolerance: float = Field(
-        0.1, ge=0, lt=1, description="Distance from the training data that does not matter, 0 to 1, for each column."
+        0.1, gt=0, lt=1, description="Distance from the training data that does not matter, 0 to 1, for each column."
     )
     rate_tolerance: float = Field(
-        0.05, ge=0, lt=1, description="Change of the share of missing, new or unreadable values that does not matter."
+        0.05, gt=0, lt=1, description="Change of the share of missing, new or unreadable values that does not matter."
     )
     false_alarms_per_year: float = Field(
         1.0, gt=0, le=365, description="False alarms a year that are accepted; fewer need stronger evidence."

@@ -42,16 +42,16 @@ class DriftReactOperator(DriftOperator):
         report = self.store.run(self.run_key)
         state = self.store.state()
         if report.until not in state.retrains:  # else an earlier try of this task decided already
-            decision = decide(state, self.spec.monitor, report.until)
+            decision = decide(report.status, report.drifted_columns, report.until, state, self.spec.monitor)
             self.log.info("%s", decision.reason)
             if not decision.retrain:
                 raise AirflowSkipException(decision.reason)
             self.store.change_state(lambda found: _with_retrain(found, report.until))
-            detail = {"columns": list(state.columns), "until": report.until.isoformat()}
+            detail = {"columns": list(report.drifted_columns), "until": report.until.isoformat()}
             self.bucket.note(self.spec.name, TaskRun.of(context), "retrain_asked", self.spec.model, **detail)
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = {
-                "columns": ", ".join(state.columns[:50]),
+                "columns": ", ".join(report.drifted_columns[:50]),
                 "until": report.until.isoformat(),
                 "release_id": report.release_id,
             }

@@ -71,16 +71,39 @@ def test_a_run_over_an_older_window_changes_nothing():
 )
 def test_retraining_keeps_to_cool_down_and_budget(retrains, hours, asked, why):
     times = tuple(NOON + timedelta(hours=at) for at in retrains)
-    state = MonitorState(status=Status.DRIFTED, columns=("x",), retrains=times)
-    decision = decide(state, SPEC, NOON + timedelta(hours=hours))
+    decision = decide(Status.DRIFTED, ("x",), NOON + timedelta(hours=hours), MonitorState(retrains=times), SPEC)
     assert (decision.retrain, why in decision.reason) == (asked, True)
 
 
 @pytest.mark.parametrize("on_drift", ["notify", "ignore"])
 def test_other_policies_never_retrain(on_drift):
-    state = MonitorState(status=Status.DRIFTED, columns=("x",))
-    assert not decide(state, MonitorSpec(on_drift=on_drift), NOON).retrain
-    assert not decide(MonitorState(status=Status.STABLE), SPEC, NOON).retrain
+    assert not decide(Status.DRIFTED, ("x",), NOON, MonitorState(), MonitorSpec(on_drift=on_drift)).retrain
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.DRIFTED])
+def test_only_a_window_that_drifted_itself_sets_off_a_retraining(status):
+    alarm = MonitorState(status=Status.DRIFTED, columns=("x",))
+    decision = decide(status, (), NOON, alarm, SPEC)
+    assert (decision.retrain, decision.reason) == (False, f"The window is {status}, not DRIFTED.")
+
+
+def test_an_incident_that_was_mended_retrains_once_however_little_the_later_windows_say():
+    state, asked = MonitorState(), []
+    for hour in range(24 * 60):
+        until = NOON + timedelta(hours=hour)
+        status = Status.INCONCLUSIVE if hour else Status.DRIFTED
+        state = advance(state, status, () if hour else ("x",), RELEASE, until, until, SPEC).state
+        if decide(status, state.columns, until, state, SPEC).retrain:
+            state = state.model_copy(update={"retrains": (*state.retrains, until)})
+            asked.append(hour)
+    assert asked == [0]
+    assert state.status is Status.DRIFTED, "nobody was told that it is over, because nobody knows"
+
+
+def test_an_older_window_that_is_judged_again_sets_nothing_off():
+    later = MonitorState(looked_until=NOON + timedelta(hours=1))
+    assert not decide(Status.DRIFTED, ("x",), NOON, later, SPEC).retrain
+    assert decide(Status.DRIFTED, ("x",), NOON + timedelta(hours=1), later, SPEC).retrain
 
 
 @pytest.mark.parametrize(

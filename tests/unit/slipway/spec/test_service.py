@@ -159,6 +159,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"monitor": {"timezone": "Europe/Berln"}}, "monitor.timezone", "did you mean 'Europe/Berlin'"),
     ({"monitor": {"timezone": "../etc/passwd"}}, "monitor.timezone", "time zone"),
     ({"monitor": {"on_drift": "retrain"}}, "", "a retrain section"),
+    ({"monitor": {"tolerance": 0}}, "monitor.tolerance", "greater than 0"),
+    ({"monitor": {"rate_tolerance": 0}}, "monitor.rate_tolerance", "greater than 0"),
     ({"monitor": {"capture_pct": 101}}, "monitor.capture_pct", "less than or equal to 100"),
     ({"security": {"subnets": ["subnet-1"]}}, "security", "security_group_ids as well"),
     ({"security": {"security_group_ids": ["sg-1"]}}, "security", "subnets as well"),
