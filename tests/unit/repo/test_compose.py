@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from slipway.cli.scaffold import init_project
+
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docker-compose.yaml").read_text()
 SERVICES = yaml.safe_load(TEXT)["services"]
@@ -34,11 +36,13 @@ def test_what_dockerfiles_copy_is_there() -> None:
                 assert not missing, f"{dockerfile} copies {missing}"
 
 
-def test_the_airflow_image_holds_what_its_tasks_start_and_the_whole_project() -> None:
+def test_the_airflow_image_holds_what_its_tasks_start_and_the_whole_project(tmp_path: Path) -> None:
     text = (ROOT / "containers" / "airflow" / "Dockerfile").read_text()
     copied = {line.split()[-2] for line in text.splitlines() if line.startswith("COPY")}
     started = {"containers/serving", "containers/trainer"}
-    project = {f"include/{name}" for name in ("platform.yaml", "services", "expectations", "retrainers")}
+    init_project(tmp_path)
+    project = {f"include/{found.name}" for found in tmp_path.iterdir() if found.is_dir()} | {"include/platform.yaml"}
+    assert "include/hooks" in project
     assert started | project <= copied
     installs = [line for line in text.replace("\\\n", "").splitlines() if line.startswith("RUN pip install")]
     assert {f"/opt/slipway/src/{folder}" for folder in started} <= set(" ".join(installs).split())
