@@ -92,6 +92,14 @@ class Recorded(_Part):
     variants: dict[str, VariantShare]
 
 
+class Place(_Part):
+    """Where an endpoint is, for whoever has no spec that says it."""
+
+    aws_conn_id: str | None = Field(description="Airflow connection that led there; None: boto3's own credentials")
+    account_id: str
+    region_name: str
+
+
 class GateAnswer(_Part):
     """What a person said at a gate."""
 
@@ -113,6 +121,7 @@ class Promotion(_Part):
     plan: CanaryPlan | None = Field(None, description="frozen plan of a canary")
     steps: tuple[StepProgress, ...] = Field((), description="steps of the plan that have begun")
     recorded: Recorded | None = Field(None, description="None before the first launch: there was no endpoint")
+    place: Place | None = Field(None, description="where the endpoint is; None: see ``recorded``, or an older state")
     alarm: str | None = Field(None, description="CloudWatch alarm that watches while no judge looks")
     gates: tuple[GateAnswer, ...] = Field((), description="what people said on the way, in the order of time")
     stopped_because: str | None = Field(None, description="who or what said no")

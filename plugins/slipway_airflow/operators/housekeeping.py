@@ -131,8 +131,8 @@ class HousekeepingOperator(AwsBaseOperator[SlipwayAwsHook]):
         ids = [self.platform.aws_conn_id, *(self.conn_id_of(s, stage) for s in self.specs.values() for stage in stages)]
         yield from dict.fromkeys(ids)
 
-    def hook_of(self, conn_id: str | None) -> SlipwayAwsHook:
-        """Return the hook of a connection."""
-        if conn_id == self.aws_conn_id:
+    def hook_of(self, conn_id: str | None, region_name: str | None = None) -> SlipwayAwsHook:
+        """Return the hook of a connection; in the connection's region when none is given."""
+        if conn_id == self.aws_conn_id and region_name is None:
             return self.hook
-        return SlipwayAwsHook(**{**self._hook_parameters, "aws_conn_id": conn_id, "region_name": None})
+        return SlipwayAwsHook(**{**self._hook_parameters, "aws_conn_id": conn_id, "region_name": region_name})

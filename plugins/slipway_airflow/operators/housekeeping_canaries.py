@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from slipway.aws_errors import aws_call
 from slipway.canary.alarm import remove_alarm
+from slipway.endpoints.resource import describe
 from slipway.endpoints.way_back import take_back
 from slipway.errors import EndpointMissingError
 from slipway.housekeeping.decisions import HOLDER, is_lost
@@ -15,6 +17,7 @@ from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from slipway.state import EndpointState, Promotion
+    from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
     from slipway_airflow.task_run import TaskRun
 
 
@@ -23,7 +26,8 @@ class LostCanaryOperator(HousekeepingOperator):
 
     Every task of a promotion and every look of its judge prolongs the lease, so one that ran out belongs
     to a run that was deleted, whose DAG or spec was removed, or that is paused. A first launch has nothing
-    to go back to; it is left as it is and told.
+    to go back to; it is left as it is and told. So is one whose endpoint is in an account that cannot be told
+    or reached: the task fails, and the promotion stays.
 
     Takes what :class:`HousekeepingOperator` takes.
     """
@@ -45,13 +49,12 @@ class LostCanaryOperator(HousekeepingOperator):
 
     def _roll_back(self, run: TaskRun, state: EndpointState, promotion: Promotion) -> None:
         endpoint = state.endpoint
-        spec = self.spec_of(endpoint)
         service = endpoint.rpartition("-")[0]
+        hook = self._hook_to(endpoint, promotion)
         reason = f"lost: the lease of {promotion.run_id} ran out"
         self.bucket.states.take_lease(
             endpoint, HOLDER, purpose=f"roll back lost release {promotion.release_id}", seconds=LEASE_SECONDS
         )
-        hook = self.hook_of(self.conn_id_of(spec, "prod"))
         assert promotion.recorded is not None
         restored: str | None = promotion.recorded.config_name
         back_at: datetime | None = None
@@ -79,3 +82,37 @@ class LostCanaryOperator(HousekeepingOperator):
             holder=HOLDER,
         )
         self.bucket.states.release_lease(endpoint, HOLDER)
+
+    def _hook_to(self, endpoint: str, promotion: Promotion) -> SlipwayAwsHook:
+        """Return the hook of the account that holds the endpoint.
+
+        Where the wrong account is asked, an endpoint that serves looks like one that is gone.
+
+        :raises EndpointMissingError: it is not known where the endpoint is.
+        """
+        place, spec = promotion.place, self.spec_of(endpoint)
+        if place is None:
+            return self._guessed(endpoint, promotion) if spec is None else self.hook_of(self.conn_id_of(spec, "prod"))
+        hook = self.hook_of(place.aws_conn_id, place.region_name)
+        with aws_call(f"ask to which account the connection {place.aws_conn_id} leads"):
+            account = hook.account_id
+        if account != place.account_id:
+            raise EndpointMissingError(
+                f"{endpoint} is in account {place.account_id}, and the connection {place.aws_conn_id} leads to "
+                f"{account}. Its traffic is as the lost run left it. Correct the connection in Airflow, then clear "
+                "this task."
+            )
+        return hook
+
+    def _guessed(self, endpoint: str, promotion: Promotion) -> SlipwayAwsHook:
+        """Take the platform's connection when it leads to an endpoint that has been on the recorded config."""
+        hook = self.hook_of(self.platform.aws_conn_id)
+        sagemaker, recorded = hook.client("sagemaker"), promotion.recorded
+        known = describe(sagemaker, "endpoint", endpoint) is not None
+        if known and recorded and describe(sagemaker, "endpoint config", recorded.config_name) is not None:
+            return hook
+        raise EndpointMissingError(
+            f"{endpoint} has no valid spec, its state does not say in which account it is, and it is not in that of "
+            f"{self.platform.aws_conn_id}. Its traffic is as the lost run left it. Put a valid spec of the service "
+            "back, with its stages.prod.aws_conn_id, then clear this task."
+        )

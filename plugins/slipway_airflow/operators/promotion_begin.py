@@ -16,7 +16,7 @@ from slipway.endpoints.resource import describe, ensure_resource, tags_of
 from slipway.endpoints.restore import recorded_from
 from slipway.endpoints.two_variants import champion_variant_name
 from slipway.errors import EndpointFailedError, SlipwayError, SupersededError
-from slipway.state import EndpointState, Promotion, Recorded
+from slipway.state import EndpointState, Place, Promotion, Recorded
 from slipway.transition import begin
 from slipway_airflow.operators.stage import StageOperator
 from slipway_airflow.task_run import TaskRun
@@ -79,6 +79,7 @@ class PromotionBeginOperator(StageOperator):
 
     def _begin(self, run: TaskRun) -> Promotion:
         recorded, now = self._way_back(run), datetime.now(UTC)
+        place = self._place() if recorded else None
 
         def change(state: EndpointState) -> EndpointState:
             if state.promotion and state.promotion.run_id == run.run_id:
@@ -94,6 +95,7 @@ class PromotionBeginOperator(StageOperator):
                 begun_at=now,
                 plan=plan,
                 recorded=recorded,
+                place=place,
             )
             return begin(state, promotion, by=run.user)
 
@@ -153,6 +155,14 @@ class PromotionBeginOperator(StageOperator):
                 "only delete it; delete it by hand, then promote again."
             )
         return None
+
+    def _place(self) -> Place | None:
+        """Note how the endpoint is reached: housekeeping needs it when the spec is gone."""
+        found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        if found is None:
+            return None
+        _, _, _, region_name, account_id, _ = str(found["EndpointArn"]).split(":", 5)
+        return Place(aws_conn_id=self.aws_conn_id, account_id=account_id, region_name=region_name)
 
 
 def _nothing_to_do(state: EndpointState | None, run: TaskRun) -> str | None:

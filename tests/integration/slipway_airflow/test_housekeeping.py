@@ -13,13 +13,13 @@ import pytest
 from slipway.endpoints.resource import wait_until_gone
 from slipway.housekeeping import decisions
 from slipway.ledger import Ledger
-from slipway.state import EndpointState
+from slipway.state import EndpointState, Place
 from slipway_airflow.operators.housekeeping_approvals import WaitingApprovalOperator
 from slipway_airflow.operators.housekeeping_canaries import LostCanaryOperator
 from slipway_airflow.operators.housekeeping_resources import IdleEndpointOperator, LeftoverOperator
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from tests.integration.slipway_airflow.canaries import Canary, canary_spec, users_of
-from tests.integration.slipway_airflow.conftest import BUCKET, Service, delete_endpoint
+from tests.integration.slipway_airflow.conftest import BUCKET, REGION, Service, delete_endpoint
 from tests.integration.slipway_airflow.kills import run_with_kills
 from tests.integration.slipway_airflow.promotions import Promotion, approved
 
@@ -64,6 +64,9 @@ def test_a_lost_canary_is_rolled_back_from_its_state_alone(
 ) -> None:
     lost_canary(service, promotion)
     recorded = service.state().promotion.recorded.config_name
+    assert service.state().promotion.place == Place(
+        aws_conn_id="aws_default", account_id="123456789012", region_name=REGION
+    )
     since = service.aws.position()
     assert tidy(LostCanaryOperator, only_say=True, specs={})[0].startswith("would: roll back release")
     assert service.aws.changes(since) == []
