@@ -25,6 +25,10 @@ approved release; when none waits, all tasks are skipped and nothing is changed.
 promotion: its tasks would not run, `roll_back` included. Use `slipway hold`, `abort` and `approve-now`, or mark the run
 failed.
 
+**When a step stays unsettled** for `max_hold_hours`, `judge` asks people (`on_inconclusive: ask`): the question is in
+its log and its XCom `question`. `slipway approve-now` lets the step go on, `slipway abort` takes the release back, and
+so does no answer within `approval.timeout_hours`. `slipway hold` stops these clocks until `slipway resume`.
+
 **When it fails**, production serves what it served before, and the run stays red; its note says why. The champion's
 size and traffic come back in the first calls, then its config. A first launch that fails is removed; the ledger holds
 what would bring it back. A failure after `finish.champion` is not rolled back: clear the task, and it does what is left

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from slipway.canary.patience import Hold
 from slipway.canary.plan import CanaryPlan
 from slipway.canary.progress import StepProgress
 from slipway.canonical import canonical_json
@@ -124,6 +125,7 @@ class Promotion(_Part):
     place: Place | None = Field(None, description="where the endpoint is; None: see ``recorded``, or an older state")
     alarm: str | None = Field(None, description="CloudWatch alarm that watches while no judge looks")
     gates: tuple[GateAnswer, ...] = Field((), description="what people said on the way, in the order of time")
+    holds: tuple[Hold, ...] = Field((), description="holds that are over, in the order of time")
     stopped_because: str | None = Field(None, description="who or what said no")
 
     def gate_answer(self, place: str) -> GateAnswer | None:
@@ -154,6 +156,13 @@ class EndpointState(_Part):
     lease: Lease | None = None
     flags: Flags = Flags()
     history: tuple[HistoryEntry, ...] = Field((), description=f"newest last, at most {HISTORY_LENGTH}")
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        """All holds of the promotion, the present one included."""
+        over = self.promotion.holds if self.promotion else ()
+        present = self.flags.hold
+        return (*over, Hold(by=present.by, began_at=present.at)) if present else over
 
     def last_of(self, run_id: str) -> HistoryEntry | None:
         """The latest thing that a DAG run did to the endpoint, or None."""

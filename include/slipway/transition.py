@@ -9,10 +9,12 @@ state that it made, it returns that state, so a task that is run again writes no
     give_up        the challenger is gone, the champion stays
     go_back        the previous champion has the traffic again
     lapse          an approval that nobody made use of
+    ask            people were asked about a step that stays unsettled
     answer_gate    a person said yes or no on the way
     stop           why it will be taken back: what the judge, a person or a hook said
     raise_flag     hold, abort, frozen, approve_now, each with who and why
     lower_flag     takes it back
+    resume         takes a hold back, and keeps how long it was
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from slipway.canary.patience import Hold
+from slipway.canary.progress import Question, find_step, with_step
 from slipway.errors import EndpointBusyError, NoWayBackError, SupersededError
 from slipway.state import (
     HISTORY_LENGTH,
@@ -161,6 +165,16 @@ def lapse(state: EndpointState, approval: Approval, *, at: datetime, by: str) ->
     return _with(state, [_entry("superseded", approval, at, by, "not promoted in time")], approved=None)
 
 
+def ask(state: EndpointState, run_id: str, number: int, question: Question) -> EndpointState:
+    """Keep that people were asked about a step of a run's promotion; the first question counts."""
+    promotion = _of_run(state, run_id)
+    step = find_step(promotion.steps, number) if promotion else None
+    if promotion is None or step is None or step.question:
+        return state
+    asked = with_step(promotion.steps, step.model_copy(update={"question": question}))
+    return state.model_copy(update={"promotion": promotion.model_copy(update={"steps": asked})})
+
+
 def answer_gate(state: EndpointState, run_id: str, answer: GateAnswer) -> EndpointState:
     """Keep what a person said at a gate of a run's promotion; the first answer counts."""
     promotion = _of_run(state, run_id)
@@ -193,6 +207,19 @@ def raise_flag(state: EndpointState, name: FlagName, flag: Flag) -> EndpointStat
 def lower_flag(state: EndpointState, name: FlagName) -> EndpointState:
     """Take a flag back."""
     return state.model_copy(update={"flags": state.flags.model_copy(update={name: None})})
+
+
+def resume(state: EndpointState, *, at: datetime) -> EndpointState:
+    """Let a held promotion go on; from when until when it was held is kept, since no limit counts that time."""
+    present, promotion = state.flags.hold, state.promotion
+    if present is None:
+        return state
+    lowered = lower_flag(state, "hold")
+    if promotion is None:
+        return lowered
+    over = Hold(by=present.by, began_at=present.at, ended_at=at)
+    changed = promotion.model_copy(update={"holds": (*promotion.holds, over)})
+    return lowered.model_copy(update={"promotion": changed})
 
 
 def _entry(

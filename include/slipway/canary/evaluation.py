@@ -1,16 +1,17 @@
-"""One look at a running step: read the counts, judge them, decide what follows."""
+"""One look at a running step: read the counts, judge them, and see what time it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from slipway.canary.judge import JudgePolicy, Look, Verdict, judge
 from slipway.canary.metric_source import MetricSource
+from slipway.canary.patience import Hold, seconds_on_hold
 from slipway.canary.progress import StepProgress
 from slipway.canary.shown import lines_of
-from slipway.canary.step import OnInconclusive, StepClock, StepDecision, StepFlags, decide
+from slipway.canary.step import OnInconclusive, StepClock
 from slipway.canary.window import MetricWindow, closed_window
 
 #: The bake after the last step: the champion is warm and has no traffic.
@@ -32,26 +33,24 @@ class StepRules:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A look, the decision after it, and the step as it stands then."""
+    """A look, and the step as it stands after it."""
 
     window: MetricWindow
     look: Look
-    decision: StepDecision
     step: StepProgress
 
 
-def evaluate(step: StepProgress, rules: StepRules, source: MetricSource, flags: StepFlags, now: datetime) -> Evaluation:
+def evaluate(step: StepProgress, rules: StepRules, source: MetricSource, now: datetime) -> Evaluation:
     """Look once at a step.
 
     Args:
         step: The step as the state has it.
         rules: What it is judged by.
         source: Where the counts come from.
-        flags: What people asked for.
         now: Time of the look; time zone aware.
 
     Returns:
-        The look with its decision.
+        The look with what it found.
 
     Raises:
         SlipwayError: The source does not answer.
@@ -65,12 +64,30 @@ def evaluate(step: StepProgress, rules: StepRules, source: MetricSource, flags: 
         latched_failure=step.failed_because,
         dry_run=frozenset(rules.dry_run),
     )
-    clock = StepClock(
+    return Evaluation(window, look, _after(step, look))
+
+
+def step_clock(step: StepProgress, rules: StepRules, holds: Sequence[Hold], now: datetime) -> StepClock:
+    """What time it is in a step.
+
+    Args:
+        step: The step as the state has it.
+        rules: Its limits of time.
+        holds: When the promotion was held.
+        now: The time; time zone aware.
+    """
+    asked = None
+    if step.question:
+        since = step.question.asked_at
+        asked = (now - since).total_seconds() - seconds_on_hold(holds, since, now)
+    return StepClock(
         elapsed_seconds=(now - step.began_at).total_seconds(),
         bake_seconds=rules.bake_seconds,
         max_hold_seconds=rules.max_hold_seconds,
+        on_hold_seconds=seconds_on_hold(holds, step.began_at, now),
+        asked_seconds=asked,
+        answer_seconds=step.question.hours * 3600 if step.question else 0.0,
     )
-    return Evaluation(window, look, decide(look, clock, flags, rules.on_inconclusive), _after(step, look))
 
 
 def _after(step: StepProgress, look: Look) -> StepProgress:

@@ -13,7 +13,7 @@ from slipway.canary.evaluation import Evaluation, StepRules, evaluate
 from slipway.canary.judge import Verdict
 from slipway.canary.metric_source import MetricSource
 from slipway.canary.progress import find_step, with_step
-from slipway.canary.step import Action, StepDecision, StepFlags
+from slipway.canary.step import Action, StepDecision
 from slipway.canary.watch import WatchedStep, look_detail, prolong_lease
 from slipway.canary.window import closed_window
 from slipway.ledger import Ledger, LedgerEntry
@@ -94,7 +94,7 @@ class GateWatch:
             return None
         self._periods = window.periods
         guarded.check_endpoint()
-        evaluation = evaluate(progress, rules, guarded.source, StepFlags(), now)
+        evaluation = evaluate(progress, rules, guarded.source, now)
         verdict = evaluation.look.verdict
         failed = StepDecision(Action.ROLL_BACK, "; ".join(evaluation.look.reasons)) if verdict is Verdict.FAIL else None
         if verdict is not self._verdict:

@@ -9,6 +9,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from slipway.canary.judge import Verdict
 
 
+class Question(BaseModel):
+    """What people were asked about a step that stays unsettled: go on, or go back?"""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asked_at: AwareDatetime
+    hours: float = Field(gt=0, description="they have for the answer; time on hold is not counted")
+
+
 class StepProgress(BaseModel):
     """One step of a canary that has begun.
 
@@ -25,6 +34,7 @@ class StepProgress(BaseModel):
     said: str = Field("", description="counts, rates and requests still needed, as of the last look")
     shown: tuple[str, ...] = Field((), description="the last look, a line for each comparison")
     failed_because: str | None = Field(None, description="latched: a failure stays one")
+    question: Question | None = Field(None, description="None: nobody was asked")
     ended_at: AwareDatetime | None = None
     approved_by: str | None = Field(None, description="who let it go on without a pass")
 

@@ -28,11 +28,17 @@ class StepClock:
         elapsed_seconds: Time since the weights were in force.
         bake_seconds: A pass counts only after this long.
         max_hold_seconds: Further time that a step may stay unsettled.
+        on_hold_seconds: Part of the elapsed time in which a person held the promotion; a step may wait longer by it.
+        asked_seconds: How long people have been asked, time on hold left out; None when nobody was asked.
+        answer_seconds: How long they have for the answer.
     """
 
     elapsed_seconds: float
     bake_seconds: float
     max_hold_seconds: float
+    on_hold_seconds: float = 0.0
+    asked_seconds: float | None = None
+    answer_seconds: float = 0.0
 
     @property
     def baked(self) -> bool:
@@ -42,7 +48,17 @@ class StepClock:
     @property
     def hold_expired(self) -> bool:
         """Whether the step has been unsettled for as long as it may."""
-        return self.elapsed_seconds >= self.bake_seconds + self.max_hold_seconds
+        return self.elapsed_seconds - self.on_hold_seconds >= self.bake_seconds + self.max_hold_seconds
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether people were asked and their time is over."""
+        return self.asked_seconds is not None and self.asked_seconds >= self.answer_seconds
+
+    @property
+    def limits_passed(self) -> tuple[bool, ...]:
+        """Which limits are over; each may decide without a new period."""
+        return self.baked, self.hold_expired, self.unanswered
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,8 @@ def decide(look: Look, clock: StepClock, flags: StepFlags, on_inconclusive: OnIn
     """Decide what follows a look.
 
     Harm goes first: an abort or a failure rolls back whatever else is asked. A hold stops the clock's decisions but not
-    those two. "Approve now" advances over an unsettled look. Without data no policy promotes: a person is asked.
+    those two. "Approve now" advances over an unsettled look. Without data no policy promotes: a person is asked. A
+    question that nobody answers in time is answered by going back.
 
     Args:
         look: The judge's latest look.
@@ -89,7 +106,7 @@ def decide(look: Look, clock: StepClock, flags: StepFlags, on_inconclusive: OnIn
             return StepDecision(Action.ADVANCE, "; ".join(look.reasons))
         return StepDecision(Action.WAIT, "passed; waiting for the planned time to end")
     if clock.hold_expired:
-        return _expired(look, on_inconclusive)
+        return _expired(look, clock, on_inconclusive)
     return StepDecision(Action.WAIT, "; ".join(look.reasons) or f"verdict {look.verdict}")
 
 
@@ -101,10 +118,12 @@ def _urgent(look: Look, flags: StepFlags) -> StepDecision | None:
     return None
 
 
-def _expired(look: Look, on_inconclusive: OnInconclusive) -> StepDecision:
+def _expired(look: Look, clock: StepClock, on_inconclusive: OnInconclusive) -> StepDecision:
     why = f"still {look.verdict} at the end of the hold: " + "; ".join(look.reasons)
     if on_inconclusive == "roll_back":
         return StepDecision(Action.ROLL_BACK, why)
     if on_inconclusive == "promote" and look.verdict is not Verdict.NO_DATA:
         return StepDecision(Action.ADVANCE, f"{why}; the spec promotes then")
+    if clock.unanswered:
+        return StepDecision(Action.ROLL_BACK, f"nobody answered within {clock.answer_seconds / 3600:g} h; {why}")
     return StepDecision(Action.ASK, why)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from slipway.canary.evaluation import Evaluation, StepRules, evaluate
+from slipway.canary.evaluation import Evaluation, StepRules, evaluate, step_clock
 from slipway.canary.judge import Look, Verdict
 from slipway.canary.metric_source import MetricSource
 from slipway.canary.progress import StepProgress, find_step, with_step
-from slipway.canary.step import Action, StepDecision, StepFlags
+from slipway.canary.step import Action, StepDecision, StepFlags, decide
 from slipway.canary.window import closed_window
 from slipway.errors import SupersededError
 from slipway.lease import Lease
@@ -39,8 +39,6 @@ class WatchedStep:
     task_id: str
     user: str
     number: int
-    ask_hours: float
-    """How long a person is waited for when the step stays unsettled; then it is rolled back."""
     holder: str = ""
     """Who holds the endpoint's lease; the watch prolongs it, so that a lease that ran out means a lost canary."""
     lease_seconds: float = 0.0
@@ -84,7 +82,8 @@ class StepWatch:
         """Look if there is something new to see.
 
         Returns:
-            The decision that ends the step, or None while it goes on.
+            The decision that ends the step; that people are to be asked, until the state has the question; or None
+            while it goes on.
 
         Raises:
             SupersededError: The promotion is not under way any more.
@@ -101,15 +100,16 @@ class StepWatch:
         window = closed_window(
             progress.began_at, now, period_seconds=rules.period_seconds, settle_seconds=rules.settle_seconds
         )
-        to_see = (window.periods, flags, self._limits_passed(progress, now))
+        clock = step_clock(progress, rules, state.holds if state else (), now)
+        to_see = (window.periods, flags, clock.limits_passed)
         if to_see == self._seen:
             return None
         self._seen = to_see
         self._check_endpoint()
-        return self._act(evaluate(progress, rules, self._source, flags, now), now)
+        evaluation = evaluate(progress, rules, self._source, now)
+        return self._act(evaluation, decide(evaluation.look, clock, flags, rules.on_inconclusive), now)
 
-    def _act(self, evaluation: Evaluation, now: datetime) -> StepDecision | None:
-        decision = self._answered(evaluation, now)
+    def _act(self, evaluation: Evaluation, decision: StepDecision, now: datetime) -> StepDecision | None:
         if (evaluation.look, decision) == self._found:
             return None
         ended = decision.action in (Action.ADVANCE, Action.ROLL_BACK)
@@ -130,25 +130,7 @@ class StepWatch:
         self._write_down(evaluation, decision, step)
         self._keep(step)
         self._found = (evaluation.look, decision)
-        return decision if ended else None
-
-    def _answered(self, evaluation: Evaluation, now: datetime) -> StepDecision:
-        """A question that nobody answers in time is answered by going back."""
-        decision = evaluation.decision
-        if decision.action is not Action.ASK or now < self._asked_until(evaluation.step):
-            return decision
-        return StepDecision(Action.ROLL_BACK, f"nobody answered within {self._step.ask_hours:g} h; {decision.reason}")
-
-    def _asked_until(self, step: StepProgress) -> datetime:
-        hold = timedelta(seconds=self._rules.bake_seconds + self._rules.max_hold_seconds)
-        return step.began_at + hold + timedelta(hours=self._step.ask_hours)
-
-    def _limits_passed(self, step: StepProgress, now: datetime) -> tuple[bool, ...]:
-        """Which limits of time are over; each decides, once, without a new period."""
-        elapsed = (now - step.began_at).total_seconds()
-        rules = self._rules
-        baked, held = elapsed >= rules.bake_seconds, elapsed >= rules.bake_seconds + rules.max_hold_seconds
-        return baked, held, now >= self._asked_until(step)
+        return decision if ended or (decision.action is Action.ASK and step.question is None) else None
 
     def _progress(self, state: EndpointState | None) -> StepProgress:
         promotion = state.promotion if state else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from slipway.aws_errors import aws_call
+from slipway.canary.asking import how_to_answer
 from slipway.errors import EndpointMissingError, SlipwayError
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def _notes(state: EndpointState | None) -> tuple[str, ...]:
     notes = []
     if state.promotion:
         notes.append(f"release {state.promotion.release_id} is being promoted ({state.promotion.strategy})")
-        notes += [note for step in state.promotion.steps for note in _step_notes(step)]
+        service = state.endpoint.removesuffix("-prod")
+        notes += [note for step in state.promotion.steps for note in _step_notes(step, service)]
         notes += [f"gate of {each.place}: {_said(each)}" for each in state.promotion.gates]
     if state.approved:
         notes.append(f"release {state.approved.release_id} is approved by {state.approved.by} and not yet promoted")
@@ -115,10 +117,13 @@ def _notes(state: EndpointState | None) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _step_notes(step: StepProgress) -> list[str]:
-    """The step in a line; while it goes on or when it failed, a line more for each comparison."""
+def _step_notes(step: StepProgress, service: str) -> list[str]:
+    """The step in a line; while it goes on or when it failed, a line more for each comparison, and for a question."""
     verdict = f"step {step.number} at {step.weight_pct:g} %: {step.verdict} after {step.looks} looks"
     lines = [f"  {line}" for line in step.shown] if step.ended_at is None or step.failed_because else []
+    if step.question and step.ended_at is None:
+        asked = f"{step.question.asked_at:%Y-%m-%d %H:%M %Z}, for {step.question.hours:g} h without those on hold"
+        lines.append(f"  people are asked since {asked}: {how_to_answer(service)}")
     why = step.failed_because or step.approved_by or ("" if lines else step.said)
     return [f"{verdict}; {why}" if why else verdict, *lines]
 

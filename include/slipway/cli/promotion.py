@@ -101,11 +101,12 @@ def set_flag(service: str, name: FlagName, reason: str, project: Path | None) ->
 
 
 def resume(service: str, project: Path | None) -> None:
-    """Take a hold back."""
-    from slipway.transition import lower_flag
+    """Take a hold back; its time counts against no limit of the step."""
+    from slipway.transition import resume as let_go_on
 
     endpoint, states = _states(service, project)
-    states.update(endpoint, lambda state: lower_flag(state, "hold"))
+    now = datetime.now(UTC)
+    states.update(endpoint, lambda state: let_go_on(state, at=now))
     typer.echo(f"{endpoint}: no longer held")
 
 

@@ -88,10 +88,12 @@ class PromoteSpec(Section):
     )
     min_requests: int = Field(1000, ge=1, description="Requests to the release that a step needs for a verdict.")
     max_hold_hours: float = Field(
-        6.0, ge=0, le=168, description="Hours that a step waits when there is too little traffic."
+        6.0, ge=0, le=168, description="Hours that a step waits when there is too little traffic; not counting holds."
     )
     on_inconclusive: Literal["ask", "roll_back", "promote"] = Field(
-        "ask", description="What happens when that time is over without a verdict."
+        "ask",
+        description="What happens when that time is over without a verdict; `ask` waits for `slipway approve-now` or "
+        "`abort`, for `approval.timeout_hours`, then rolls back.",
     )
     keep_warm_minutes: float = Field(
         60.0,

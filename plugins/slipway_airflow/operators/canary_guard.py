@@ -44,7 +44,7 @@ class CanaryGuardOperator(CanaryJudgeOperator):
         """Guard: here, or in the triggerer."""
         run = TaskRun.of(context)
         stop = self.view(run).stop(self.step)
-        return self.watch(run, replace(self._traffic(run, stop.weight_pct), gate=stop.place))
+        return self.watch(context, replace(self._traffic(run, stop.weight_pct), gate=stop.place))
 
     def conclude(self, run: TaskRun, action: str, reason: str) -> dict[str, Any]:
         """End with the answer, or fail."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
 from slipway import errors
+from slipway.canary.asking import question_text
 from slipway.canary.evaluation import StepRules
 from slipway.canary.policy import judge_policies
-from slipway.canary.progress import find_step
+from slipway.canary.progress import Question, find_step
 from slipway.canary.step import Action
 from slipway.canary.window import MetricWindow, closed_window
 from slipway.endpoints.resource import describe
 from slipway.errors import CanaryFailedError, EndpointMissingError, SlipwayError
-from slipway.transition import stop
+from slipway.transition import ask, stop
 from slipway_airflow.canary_watch import WatchRequest, is_bake, open_watch, rules_to_dict, window_to_dict
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
+from slipway_airflow.notifiers.service_topic import ServiceTopicNotifier
 from slipway_airflow.operators.canary import CanaryOperator, CanaryUnderWay
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.task_run import TaskRun
@@ -36,7 +39,9 @@ class CanaryJudgeOperator(CanaryOperator):
     Looks at the counts of both variants each time another metric period has closed. Every
     look is in the log, the endpoint's state and the ledger. The flags ``hold``, ``abort`` and
     ``approve_now`` are obeyed within seconds. A failure fails the task, so that the promotion's
-    teardown takes the release back. Skips when the promotion's plan has no such step.
+    teardown takes the release back. When a step stays unsettled and the spec says ``ask``, the task tells
+    people how to answer (the service's topic, its log, the XCom ``question``) and goes on.
+    Skips when the promotion's plan has no such step.
 
     :param step: Number of the step from 1, or ``final`` for the bake at 100 %.
     :param poll_seconds: Time in seconds between two reads of the flags. (default: 3)
@@ -66,14 +71,12 @@ class CanaryJudgeOperator(CanaryOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Watch: here, or in the triggerer."""
-        run = TaskRun.of(context)
-        canary = self.under_way(run)
-        return self.watch(run, self.request_for(run, canary, canary.number_of(self.step)))
+        return self._watch_step(context)
 
-    def watch(self, run: TaskRun, request: WatchRequest) -> dict[str, Any]:
+    def watch(self, context: Context, request: WatchRequest) -> dict[str, Any]:
         """Watch until it is decided.
 
-        :param run: The task's run.
+        :param context: The task's context.
         :param request: What is watched.
         """
         if self.deferrable:
@@ -90,16 +93,58 @@ class CanaryJudgeOperator(CanaryOperator):
                 method_name="execute_complete",
             )
         watch = open_watch(request, self.hook, self._bucket_hook())
-        while (decision := watch.tick()) is None:
+        while (decision := watch.tick()) is None or decision.action is Action.ASK:
+            if decision:
+                self.ask_people(context, decision.reason)
             time.sleep(self.poll_seconds)
-        return self.conclude(run, str(decision.action), decision.reason)
+        return self.conclude(TaskRun.of(context), str(decision.action), decision.reason)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the trigger has fired."""
         if event["status"] != "success":
             kind = getattr(errors, event["error"], SlipwayError)
             raise kind(event["message"])
+        if event["action"] == Action.ASK:
+            self.ask_people(context, event["reason"])
+            return self._watch_step(context)
         return self.conclude(TaskRun.of(context), event["action"], event["reason"])
+
+    def ask_people(self, context: Context, reason: str) -> None:
+        """Tell people that a step stays unsettled and how they answer; once, whoever watches after it.
+
+        They are told before it is noted: a task that is killed in between tells them again.
+
+        :param context: The task's context.
+        :param reason: Why it is unsettled.
+        """
+        run = TaskRun.of(context)
+        canary = self.under_way(run)
+        number = canary.number_of(self.step)
+        step = find_step(canary.promotion.steps, number)
+        if step is None or step.question:
+            return
+        question = Question(asked_at=datetime.now(UTC), hours=self.spec.approval.timeout_hours)
+        text = question_text(self.spec.name, canary.promotion.release_id, step, reason, question.hours)
+        self.log.warning("%s", text)
+        context["ti"].xcom_push(key="question", value=text)
+        told = self._tell(context, text)
+        about = f"step {number} of {self.endpoint}"
+        self.bucket.note(self.spec.name, run, "asked", about, question=text, told=told, hours=question.hours)
+        self.bucket.states.update(self.endpoint, lambda state: ask(state, run.run_id, number, question))
+
+    def _tell(self, context: Context, text: str) -> str | None:
+        topic = self.spec.notify.sns_topic_arn
+        if topic is not None:
+            subject = f"{self.spec.name}: a promotion needs an answer"
+            conn_id = self.platform.aws_conn_id
+            notifier = ServiceTopicNotifier(topic_arn=topic, subject=subject, message=text, aws_conn_id=conn_id)
+            notifier.notify(context)  # not called as a template: the reason is not our text
+        return topic
+
+    def _watch_step(self, context: Context) -> dict[str, Any]:
+        run = TaskRun.of(context)
+        canary = self.under_way(run)
+        return self.watch(context, self.request_for(run, canary, canary.number_of(self.step)))
 
     def conclude(self, run: TaskRun, action: str, reason: str) -> dict[str, Any]:
         """End the task as it was decided: the end of both paths.
@@ -172,7 +217,6 @@ class CanaryJudgeOperator(CanaryOperator):
             "task_id": run.task_id,
             "user": run.user,
             "number": number,
-            "ask_hours": self.spec.approval.timeout_hours,
             "holder": run.holder,
             "lease_seconds": LEASE_SECONDS,
         }

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.canary.patience import Hold
+from slipway.canary.progress import Question, StepProgress
 from slipway.errors import EndpointBusyError, NoWayBackError, SupersededError
 from slipway.state import Approval, EndpointState, Flag, Flags, Promotion
-from slipway.transition import approve, begin, give_up, go_back, lapse, lower_flag, promote, raise_flag
+from slipway.transition import approve, ask, begin, give_up, go_back, lapse, lower_flag, promote, raise_flag, resume
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EMPTY = EndpointState(endpoint="flights-prod")
@@ -152,6 +154,35 @@ def test_wishes_about_an_earlier_promotion_do_not_reach_the_next_but_a_hold_does
     state = raise_flag(approve(EMPTY, approval("a")), "abort", flag)
     state = raise_flag(raise_flag(state, "approve_now", flag), "hold", flag)
     assert begin(state, promotion("a", "run"), by="asset").flags == Flags(hold=flag)
+
+
+def test_a_hold_that_is_over_is_kept_with_the_promotion_and_the_present_one_beside_it() -> None:
+    state = begin(approve(EMPTY, approval("a")), promotion("a", "run"), by="asset")
+    first, second = Flag(by="ann", at=at(1)), Flag(by="bob", at=at(5))
+    state = resume(raise_flag(state, "hold", first), at=at(3))
+    assert (state.flags.hold, resume(state, at=at(4))) == (None, state), "an answer that got lost adds nothing"
+    state = raise_flag(state, "hold", second)
+    over = Hold(by="ann", began_at=at(1), ended_at=at(3))
+    assert state.holds == (over, Hold(by="bob", began_at=at(5)))
+    assert state.promotion is not None
+    assert state.promotion.holds == (over,)
+
+
+def test_a_hold_without_a_promotion_is_lowered() -> None:
+    assert resume(raise_flag(EMPTY, "hold", Flag(by="ann", at=NOW)), at=at(1)) == EMPTY
+
+
+def test_the_first_question_about_a_step_of_this_run_counts() -> None:
+    step = StepProgress(number=1, weight_pct=5, began_at=NOW)
+    under_way = promotion("a", "run").model_copy(update={"steps": (step,)})
+    state = begin(approve(EMPTY, approval("a")), under_way, by="asset")
+    first = Question(asked_at=at(1), hours=72)
+    asked = ask(state, "run", 1, first)
+    assert asked.promotion is not None
+    assert asked.promotion.steps == (step.model_copy(update={"question": first}),)
+    assert ask(asked, "run", 1, Question(asked_at=at(2), hours=72)) is asked
+    for run, number in (("other", 1), ("run", 2)):
+        assert ask(state, run, number, first) is state
 
 
 releases, runs, minutes = st.sampled_from("abc"), st.sampled_from(["r1", "r2", "r3"]), st.integers(0, 9)

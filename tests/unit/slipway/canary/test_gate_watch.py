@@ -26,7 +26,7 @@ def bench(memory_s3: Any) -> Bench:
 
 
 def guard(bench: Bench, *, judged: bool = True) -> GateWatch:
-    step = WatchedStep("flights", ENDPOINT, RUN, "step_2.guard", "ann", 1, 1, holder="dag/run", lease_seconds=600)
+    step = WatchedStep("flights", ENDPOINT, RUN, "step_2.guard", "ann", 1, holder="dag/run", lease_seconds=600)
     guarded = GuardedStep(bench.rules, bench.source, lambda: bench.check())
     return GateWatch(
         step,

@@ -6,6 +6,9 @@ from slipway.canary.step import Action, StepClock, StepFlags, decide
 EARLY = StepClock(elapsed_seconds=10, bake_seconds=600, max_hold_seconds=3600)
 BAKED = StepClock(elapsed_seconds=700, bake_seconds=600, max_hold_seconds=3600)
 EXPIRED = StepClock(elapsed_seconds=5000, bake_seconds=600, max_hold_seconds=3600)
+HELD = StepClock(elapsed_seconds=5000, bake_seconds=600, max_hold_seconds=3600, on_hold_seconds=1000)
+ASKED = StepClock(5000, 600, 3600, asked_seconds=100, answer_seconds=7200)
+UNANSWERED = StepClock(15000, 600, 3600, asked_seconds=7200, answer_seconds=7200)
 
 
 def look(verdict: Verdict) -> Look:
@@ -29,6 +32,15 @@ def look(verdict: Verdict) -> Look:
         (Verdict.INCONCLUSIVE, EXPIRED, StepFlags(), "roll_back", Action.ROLL_BACK),
         (Verdict.INCONCLUSIVE, EXPIRED, StepFlags(), "promote", Action.ADVANCE),
         (Verdict.NO_DATA, EXPIRED, StepFlags(), "promote", Action.ASK),
+        (Verdict.INCONCLUSIVE, HELD, StepFlags(), "ask", Action.WAIT),
+        (Verdict.INCONCLUSIVE, HELD, StepFlags(), "roll_back", Action.WAIT),
+        (Verdict.PASS, HELD, StepFlags(), "ask", Action.ADVANCE),
+        (Verdict.INCONCLUSIVE, ASKED, StepFlags(), "ask", Action.ASK),
+        (Verdict.INCONCLUSIVE, ASKED, StepFlags(approve_now="ann"), "ask", Action.ADVANCE),
+        (Verdict.INCONCLUSIVE, UNANSWERED, StepFlags(), "ask", Action.ROLL_BACK),
+        (Verdict.INCONCLUSIVE, UNANSWERED, StepFlags(hold="ann"), "ask", Action.WAIT),
+        (Verdict.NO_DATA, UNANSWERED, StepFlags(), "promote", Action.ROLL_BACK),
+        (Verdict.PASS, UNANSWERED, StepFlags(), "ask", Action.ADVANCE),
     ],
 )
 def test_what_follows_a_look(verdict, clock, flags, policy, action):

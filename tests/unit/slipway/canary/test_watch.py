@@ -12,13 +12,13 @@ from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
 from slipway.canary.evaluation import StepRules
 from slipway.canary.judge import JudgePolicy, Verdict
 from slipway.canary.plan import CanaryPlan
-from slipway.canary.progress import StepProgress, find_step
+from slipway.canary.progress import Question, StepProgress, find_step
 from slipway.canary.step import Action
 from slipway.canary.watch import StepWatch, WatchedStep
 from slipway.errors import EndpointBusyError, SupersededError
 from slipway.ledger import Ledger
 from slipway.state import EndpointState, Flag, Promotion, Recorded, StateStore, VariantShare
-from slipway.transition import give_up, raise_flag
+from slipway.transition import ask, give_up, raise_flag, resume
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ENDPOINT, RUN = "flights-prod", "run_1"
@@ -49,6 +49,7 @@ class Bench:
         self.source = source
         self.rules = StepRules({"error": JudgePolicy(alpha=0.01)}, 60, 600, on_inconclusive, 10, 0)  # type: ignore[arg-type]
         self.check = lambda: None
+        self.questions = 0
         plan = CanaryPlan(
             challenger="b" * 12, champion="a" * 12, weights_pct=(20,), bake_seconds=60, max_hold_seconds=600, alpha=0.06
         )
@@ -68,7 +69,7 @@ class Bench:
         self.states.update(ENDPOINT, change)
 
     def watch(self) -> StepWatch:
-        step = WatchedStep("flights", ENDPOINT, RUN, "step_1.judge", "ann", 1, ask_hours=1)
+        step = WatchedStep("flights", ENDPOINT, RUN, "step_1.judge", "ann", 1)
         check = lambda: self.check()  # noqa: E731
         return StepWatch(
             step,
@@ -81,9 +82,13 @@ class Bench:
         )
 
     def run(self, watch: StepWatch, seconds: float, every: float = 5) -> Any:
+        """Tick until the step is decided; a question is noted, as the judge's task does when it has told people."""
         end = self.clock + timedelta(seconds=seconds)
         while self.clock < end:
-            if decision := watch.tick():
+            decision = watch.tick()
+            if decision and decision.action is Action.ASK:
+                self.ask()
+            elif decision:
                 return decision
             self.clock += timedelta(seconds=every)
         return None
@@ -96,6 +101,14 @@ class Bench:
         found = find_step(state.promotion.steps, 1)
         assert found
         return found
+
+    def ask(self, hours: float = 1) -> None:
+        self.questions += 1
+        question = Question(asked_at=self.clock, hours=hours)
+        self.change(lambda state: ask(state, RUN, 1, question))
+
+    def resume(self) -> None:
+        self.change(lambda state: resume(state, at=self.clock))
 
     def flag(self, name: Any) -> None:
         self.change(lambda state: raise_flag(state, name, Flag(by="ann", at=self.clock)))
@@ -205,6 +218,77 @@ def test_a_question_that_nobody_answers_ends_in_a_rollback(memory_s3: Any) -> No
     decision = bench.run(bench.watch(), 2 * 3600, every=30)
     assert decision.action is Action.ROLL_BACK
     assert "nobody answered within 1 h" in decision.reason
+    assert bench.questions == 1
+    assert bench.step.question == Question(asked_at=BEGAN + timedelta(seconds=660), hours=1)
+
+
+def test_people_are_asked_until_the_state_has_the_question_and_by_no_watch_after_that(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(1, 0))
+    bench.clock += timedelta(seconds=660)
+    for _ in range(2):  # the first one's task was killed before it told anybody
+        decision = bench.watch().tick()
+        assert decision is not None
+        assert decision.action is Action.ASK
+        assert "still INCONCLUSIVE at the end of the hold" in decision.reason
+    bench.ask()
+    assert bench.run(bench.watch(), 300) is None
+    assert bench.run(bench.watch(), 300) is None
+    assert bench.questions == 1
+
+
+def test_who_could_not_be_asked_in_time_is_asked_late_and_has_all_the_time(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(0, 0))
+    bench.clock += timedelta(hours=80)  # no triggerer was up
+    decision = bench.run(bench.watch(), 3600 * 3, every=60)
+    assert decision.action is Action.ROLL_BACK
+    assert bench.clock == BEGAN + timedelta(hours=81)
+
+
+@pytest.mark.parametrize(("flag", "action"), [("abort", Action.ROLL_BACK), ("approve_now", Action.ADVANCE)])
+def test_a_question_is_answered_by_a_wish(memory_s3: Any, flag: str, action: Action) -> None:
+    bench = Bench(memory_s3, FixedRate(1, 0))
+    assert bench.run(bench.watch(), 900) is None
+    assert bench.questions == 1
+    bench.flag(flag)
+    assert bench.run(bench.watch(), 5).action is action
+
+
+def test_a_step_that_settles_while_people_are_asked_goes_on(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(1, 0))
+    watch = bench.watch()
+    assert bench.run(watch, 900) is None
+    bench.source.period = FixedRate(300, 0).period
+    assert bench.run(watch, 60).action is Action.ADVANCE
+    assert bench.step.approved_by is None
+
+
+def test_time_on_hold_is_not_time_without_an_answer(memory_s3: Any) -> None:
+    """Held for longer than any limit before anything was asked, then again while people are asked."""
+    bench = Bench(memory_s3, FixedRate(0, 0))
+    assert bench.run(bench.watch(), 300) is None
+    bench.flag("hold")
+    assert bench.run(bench.watch(), 3 * 3600, every=600) is None
+    bench.resume()
+    assert bench.run(bench.watch(), 355) is None
+    assert bench.questions == 0, "660 seconds without those on hold are not over"
+    assert bench.run(bench.watch(), 600) is None
+    assert bench.questions == 1
+    bench.flag("hold")
+    assert bench.run(bench.watch(), 3 * 3600, every=600) is None
+    bench.resume()
+    assert bench.run(bench.watch(), 2990) is None
+    decision = bench.run(bench.watch(), 60)
+    assert decision.action is Action.ROLL_BACK
+    assert "nobody answered within 1 h" in decision.reason
+
+
+def test_time_on_hold_is_not_held_against_a_step_that_the_spec_would_roll_back(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(1, 0), on_inconclusive="roll_back")
+    bench.flag("hold")
+    assert bench.run(bench.watch(), 7200, every=60) is None
+    bench.resume()
+    assert bench.run(bench.watch(), 655) is None
+    assert bench.run(bench.watch(), 10).action is Action.ROLL_BACK
 
 
 def test_without_traffic_nothing_is_promoted_whatever_the_rule(memory_s3: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from slipway.canary.judge import Verdict
-from slipway.canary.progress import StepProgress
+from slipway.canary.progress import Question, StepProgress
 from slipway.cli.endpoints import _notes
 from slipway.state import EndpointState, Promotion
 
@@ -37,3 +37,20 @@ def test_each_step_tells_its_verdict_with_counts_and_what_is_still_needed() -> N
         "step 3 at 50 %: PASS after 2 looks; look 1: worse",
         "  error FAIL: 30 of 400 = 7.50%",
     )
+
+
+def test_a_question_is_told_with_its_answers_until_the_step_ends() -> None:
+    question = Question(asked_at=NOW, hours=72)
+    step = StepProgress(number=1, weight_pct=5, began_at=NOW, verdict=Verdict.NO_DATA, looks=9, question=question)
+
+    def notes(step: StepProgress) -> tuple[str, ...]:
+        promotion = Promotion(
+            run_id="r", release_id="b", model_version=2, strategy="canary", begun_at=NOW, steps=(step,)
+        )
+        return _notes(EndpointState(endpoint="flights-prod", promotion=promotion))
+
+    assert notes(step)[2] == (
+        "  people are asked since 2026-03-01 00:00 UTC, for 72 h without those on hold: "
+        "`slipway approve-now flights` lets it go on, `slipway abort flights` takes it back"
+    )
+    assert not any("asked" in note for note in notes(step.model_copy(update={"ended_at": NOW})))

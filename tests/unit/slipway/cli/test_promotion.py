@@ -72,10 +72,17 @@ def test_resume_takes_a_hold_back(project: Path) -> None:
     states = store()
     states.update("flights-prod", promoting)
     assert run("hold", "flights")[0] == 0
+    held, _ = states.read("flights-prod")
     assert run("resume", "flights")[0] == 0
     state, _ = states.read("flights-prod")
+    assert held is not None
     assert state is not None
     assert state.flags.hold is None
+    assert state.promotion is not None
+    [hold] = state.promotion.holds
+    assert held.holds == (hold.model_copy(update={"ended_at": None}),)
+    assert hold.ended_at is not None
+    assert hold.ended_at >= hold.began_at
 
 
 @mock_aws
