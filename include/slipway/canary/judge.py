@@ -8,7 +8,9 @@ since the step began, so a point that CloudWatch delivers late is counted at the
   each by a test that is valid at every look. The smaller of the two e-values is an e-value for "at least one of the
   two is fine", so neither needs a share of alpha.
 * ``PASS``: the planned sample is there and a third test, valid at every look too, rules out that the challenger is
-  worse by the margin or more (non-inferiority).
+  worse by the margin or more (non-inferiority). Beside a champion that fails beyond an absolute limit that proves
+  little, so the challenger's own rate has to be below the limit, too, by the upper end of its interval. This condition
+  only takes passes away: what bounds the chance of a wrong one stays as it is. A champion that fails can be replaced.
 * ``INCONCLUSIVE``: neither yet; the result says how many more requests are needed at the present rates.
 * ``NO_DATA``: an arm has no closed period with requests. Never a success.
 """
@@ -57,7 +59,8 @@ class JudgePolicy:
         min_requests: Planned sample: requests of the challenger before a pass.
         margin: Increase over the accepted bad rate that a pass must rule out, between 0 and 1; half of the accepted
             rate where that is more.
-        hold_above: Bad rate of the champion above which the comparison says nothing (both arms failing).
+        hold_above: Bad rate of the champion above which the challenger passes only when its own is provably lower
+            than this; if it is not, both arms fail and the comparison says nothing.
     """
 
     alpha: float
@@ -209,11 +212,12 @@ def _decide(
     rates = f"{challenger.rate:.3%} of {challenger.requests} against {champion.rate:.3%} of {champion.requests}"
     if log_worse >= math.log(1.0 / policy.alpha):
         return Verdict.FAIL, f"the challenger is worse: {rates}", None
-    if champion.rate > policy.hold_above:
-        return Verdict.INCONCLUSIVE, f"both arms fail or the champion does: {rates}; nothing can be compared", None
-    limit = _rate_to_rule_out(champion, policy)
-    if challenger.requests >= policy.min_requests and log_no_worse >= math.log(2.0 / PASS_ALPHA):
-        return Verdict.PASS, f"below {limit:.2%}: {rates}", 0
+    if min(challenger.rate, champion.rate) > policy.hold_above:
+        limit_pct = 100 * policy.hold_above
+        both = f"both arms fail more than {limit_pct:g} % of their requests"
+        return Verdict.INCONCLUSIVE, f"{both}: {rates}; nothing can be compared", None
+    if challenger.requests >= policy.min_requests and _no_worse(challenger, champion, policy, log_no_worse):
+        return Verdict.PASS, f"below {_rate_to_rule_out(champion, policy):.2%}: {rates}", 0
     needed = requests_needed(challenger, champion, policy)
     missing = f"about {needed} more requests needed" if needed is not None else "no sample size will settle it"
     return Verdict.INCONCLUSIVE, f"not settled: {rates}; {missing}", needed
@@ -249,10 +253,18 @@ def _rate_to_rule_out(champion: ArmCounts, policy: JudgePolicy) -> float:
     return min(accepted + max(policy.margin, RELATIVE_MARGIN * accepted), 0.999)
 
 
+def _no_worse(challenger: ArmCounts, champion: ArmCounts, policy: JudgePolicy, log_no_worse: float) -> bool:
+    """Whether the margin is ruled out, and so is that both arms fail."""
+    if log_no_worse < math.log(2.0 / PASS_ALPHA):
+        return False
+    return champion.rate <= policy.hold_above or _interval(challenger)[1] < policy.hold_above
+
+
 def _passes_when_scaled(challenger: ArmCounts, champion: ArmCounts, policy: JudgePolicy, requests: int) -> bool:
     factor = requests / challenger.requests
     scaled_challenger, scaled_champion = _scaled(challenger, factor), _scaled(champion, factor)
-    return _log_e_value_no_worse(scaled_challenger, scaled_champion, policy) >= math.log(2.0 / PASS_ALPHA)
+    log_no_worse = _log_e_value_no_worse(scaled_challenger, scaled_champion, policy)
+    return _no_worse(scaled_challenger, scaled_champion, policy, log_no_worse)
 
 
 def _scaled(arm: ArmCounts, factor: float) -> ArmCounts:

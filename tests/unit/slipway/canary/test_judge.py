@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
-from slipway.canary.judge import JudgePolicy, Verdict, compare, judge, requests_needed
+from slipway.canary.judge import INTERVAL_ALPHA, JudgePolicy, Verdict, compare, judge, requests_needed
 from slipway.errors import InvalidInputError
 
 POLICY = JudgePolicy(alpha=0.01)
@@ -66,6 +66,67 @@ def test_all_requests_failing_in_both_arms_is_neither_success_nor_failure():
     result = look((1000, 1000, 19000, 19000))
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "both arms" in result.reasons[0]
+
+
+def test_a_champion_that_fails_is_replaced_by_a_release_that_does_not():
+    result = look((50_000, 0, 950_000, 285_000))
+    assert result.verdict is Verdict.PASS
+    assert result.comparisons[0].challenger_interval[1] < POLICY.hold_above
+
+
+def test_beside_a_failing_champion_too_few_requests_are_not_settled_and_say_how_many_are_missing():
+    few = JudgePolicy(alpha=0.01, min_requests=1)
+    result = compare("error", counts((30, 4, 600, 180)), few)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.requests_needed
+    assert str(result.requests_needed) in result.reason
+    factor = 2 + result.requests_needed // 30
+    grown = compare("error", counts((30 * factor, 4 * factor, 600 * factor, 180 * factor)), few)
+    assert grown.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("bad", [10_500, 14_000, 50_000])
+def test_a_release_that_fails_above_the_limit_too_holds_though_the_champion_is_worse(bad):
+    result = look((50_000, bad, 950_000, 900_000))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.reasons[0].startswith("error: both arms fail more than 20 % of their requests")
+    assert result.comparisons[0].requests_needed is None
+
+
+arms = st.integers(1, 20_000).flatmap(lambda requests: st.tuples(st.just(requests), st.integers(0, requests)))
+
+
+@given(arms, arms, st.sampled_from([0.05, 0.2, 0.5]), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_each_pass_rests_on_its_e_value_and_on_one_arm_below_the_limit(challenger, champion, limit, side_by_side):
+    policy = JudgePolicy(alpha=0.01, hold_above=limit)
+    result = compare("error", counts((*challenger, *champion)), policy, side_by_side=side_by_side)
+    below = champion[1] / champion[0] <= limit or result.challenger_interval[1] < limit
+    evidence = challenger[0] >= policy.min_requests and result.e_value_no_worse >= result.e_value_no_worse_needed
+    failed = result.e_value >= result.e_value_needed
+    assert (result.verdict is Verdict.PASS) is (evidence and below and not failed)
+    assert (result.verdict is Verdict.FAIL) is failed
+
+
+def test_a_release_at_the_limit_passes_beside_a_worse_champion_no_more_often_than_it_may_over_25_looks():
+    """Half of the champion's requests fail, so only the limit itself stands against the release."""
+    looks, runs = 25, 400
+    rng = np.random.default_rng(11)
+    policy = JudgePolicy(alpha=0.01, min_requests=100)
+    bad = np.cumsum(rng.binomial(200, policy.hold_above, (runs, looks)), axis=1)
+    passed = sum(
+        any(_passes((200 * n, int(of_run[n - 1]), 200 * n, 100 * n), policy) for n in range(1, looks + 1))
+        for of_run in bad
+    )
+    assert passed / runs <= INTERVAL_ALPHA
+
+
+def _passes(period, policy) -> bool:
+    from slipway.canary.judge import _log_e_value_no_worse, _no_worse
+
+    found = counts(period)
+    arms = (found.challenger, found.champion, policy)
+    return _no_worse(*arms, _log_e_value_no_worse(*arms))
 
 
 def test_a_failure_is_latched_though_the_challenger_recovers():
@@ -143,7 +204,8 @@ def test_needed_requests_are_enough_or_said_to_be_impossible(challenger_n, champ
     champion = ArmCounts(champion_n, round(champion_n * champion_rate))
     needed = requests_needed(challenger, champion, POLICY)
     if needed is None:
-        assert challenger.rate > max(champion.rate, POLICY.ignore_below)
+        both_fail = min(challenger.rate, champion.rate) >= POLICY.hold_above
+        assert both_fail or challenger.rate > max(champion.rate, POLICY.ignore_below)
         return
     factor = (challenger.requests + needed * 1.05 + 50) / challenger.requests
     grown = counts(
