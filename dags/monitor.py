@@ -10,7 +10,7 @@ Watches what production receives and answers, and says when it is not what the m
 | `judge` | merges the profiles of the window and compares them with the baseline: every feature, every prediction |
 | `quality` | joins answers with the outcomes that have arrived since (only with `monitor.labels`) |
 | `publish` | history, report, CloudWatch, MLflow; a message when the state *changed* or `quality` failed |
-| `react` | wakes `retrain` when `monitor.on_drift` says so, within cool-down and budget; else skipped |
+| `react` | wakes `retrain` when `monitor.on_drift` says so, within cool-down and budget, told or not; else skipped |
 
 **States**: `STABLE`, `DRIFTED`, `INCONCLUSIVE` (too few rows; the report says how many are needed), `NO_TRAFFIC`,
 `UNREADABLE` (calls that are not the model's), `LEARNING` (no baseline yet).
@@ -82,7 +82,7 @@ def monitor(spec: ServiceSpec, platform: Platform) -> DAG:
             task_id="react", run_key=judge.output["run_key"], outlets=[drifted(spec.name)], **prod
         )
         EndpointProbeOperator(task_id="probe", **prod)
-        chain(collect, profile, judge, publish, react)
+        chain(collect, profile, judge, [publish, react])  # what cannot be told keeps no retraining from being woken
         if spec.monitor.labels:
             chain(collect, DriftQualityOperator(task_id="quality", window=window, **prod), publish)
     return dag

@@ -18,8 +18,9 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException
 
 from slipway.drift.status import Status
+from slipway.drift.store import DriftStore
 from slipway.drift.training import make_reference
-from slipway.errors import InvalidParamsError, PermanentError
+from slipway.errors import InvalidParamsError, PermanentError, SlipwayError
 from slipway.ledger import Ledger
 from slipway.platform import Platform
 from slipway.release import ReleaseStore
@@ -57,11 +58,8 @@ class World:
     def __init__(self, aws: Callable[[str], Any], context: Callable[..., Any], spec: ServiceSpec, platform: Platform):
         self.aws, self.s3 = aws, aws("s3")
         self._context, self.platform = context, platform
-        self.topic = aws("sns").create_topic(Name="models")["TopicArn"]
-        queue = aws("sqs").create_queue(QueueName="told")["QueueUrl"]
-        arn = aws("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        aws("sns").subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
-        self.queue = queue
+        self.queue = aws("sqs").create_queue(QueueName="told")["QueueUrl"]
+        self.topic = self.listen()
         self.spec = spec
         self.with_policy()
         self.release = make_release(1)
@@ -71,6 +69,13 @@ class World:
             release_id=self.release.id, model_version=1, config_name="c", since=SINCE, run_id="promote_1"
         )
         StateStore(self.s3, BUCKET).update("flights-prod", lambda s: s.model_copy(update={"champion": champion}))
+
+    def listen(self) -> str:
+        """Make the topic whose messages `told` reads; returns its ARN."""
+        topic = self.aws("sns").create_topic(Name="models")["TopicArn"]
+        asked = self.aws("sqs").get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
+        self.aws("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=asked["Attributes"]["QueueArn"])
+        return topic
 
     def with_policy(self, **monitor: Any) -> None:
         changes = {"monitor": {"schedule": "@weekly", **monitor}, "notify": {"sns_topic_arn": self.topic}}
@@ -211,6 +216,28 @@ def test_a_shift_is_named_told_once_published_and_wakes_the_retraining(world: Wo
     actions = [found.action for found in Ledger(world.s3, BUCKET).read("flights")]
     assert actions.count("drift_status") == 1
     assert actions.count("retrain_asked") == 1
+
+
+def test_drift_that_cannot_be_told_wakes_the_retraining_and_is_told_by_a_later_try(world: World) -> None:
+    world.with_policy(on_drift="retrain")
+    world.log_baseline(rows(10_000))
+    world.capture(rows(3000, seed=1, shift=1.0), NOON - timedelta(hours=1))
+    world.aws("sns").delete_topic(TopicArn=world.topic)
+    with pytest.raises(SlipwayError, match="publish to arn:aws:sns"):
+        world.run(NOON)
+    (run_key,) = world.keys("drift/flights/runs/")
+    assert "x" in world.react(run_key)["columns"]
+    assert world.told() == []
+    world.listen()
+    assert world.run(NOON).published["changed"]
+    (message,) = world.told()
+    assert message["Subject"].startswith("flights drifted in")
+    state = DriftStore(world.s3, BUCKET, "flights", "flights-prod").state()
+    assert (state.status, state.retrains) == (Status.DRIFTED, (NOON,)), "both tasks' words are kept"
+    world.capture(rows(3000, seed=2), NOON + timedelta(hours=30))
+    calm = world.run(NOON + timedelta(hours=31))
+    with pytest.raises(AirflowSkipException, match="The window is STABLE"):
+        world.react(calm.run_key)
 
 
 def test_profiles_are_made_once_and_a_repeated_run_changes_nothing(world: World) -> None:
