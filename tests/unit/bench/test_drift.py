@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+import bench.drift
 from bench.drift import CASES, prepare
 from bench.drift_calibration import measure, rates, write_page
 from bench.drift_streams import Change, daily, make_world, numbers, steady, wandering, words
@@ -16,6 +17,15 @@ def test_every_case_counts_all_rows(tmp_path):
     calls = {"single": 1000, "single_csv": 1000, "batch": 10_000, "batch_csv": 10_000}
     assert rows == {"ours": 2000, "threads": 2000, "duckdb": 2000, **calls, "hour": 2}
     assert json.loads((tmp_path / "single.jsonl").read_text().splitlines()[0])["eventVersion"] == "0"
+
+
+def test_a_case_does_not_answer_for_the_memory_of_who_started_it(tmp_path):
+    prepare(tmp_path, 100, calls=100)
+    ballast = np.ones(400 << 17)  # 400 MB
+    rows = bench.drift.measure(tmp_path, 1, ["single"])
+    peak = next(row.value for row in rows if row.metric == "peak memory")
+    assert 10 < peak < 400 <= bench.drift.peak_megabytes()
+    assert ballast[-1] == 1
 
 
 def test_rules_are_told_apart_where_their_answer_is_known():

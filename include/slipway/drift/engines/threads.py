@@ -21,7 +21,7 @@ def profile_batches(batches: Iterable[pa.RecordBatch], bins: BinSet, *, threads:
     Args:
         batches: Rows, read as they are needed: at most two batches for each thread are in memory.
         bins: The baseline's bins.
-        threads: How many batches are counted at a time; sorting and Arrow's computations leave Python's lock.
+        threads: How many batches are counted at a time; numpy's and Arrow's computations leave Python's lock.
 
     Returns:
         The merged profile. Parts are merged in the order of the batches, so that even the last digit of the moments
