@@ -6,7 +6,7 @@ Watches what production receives and answers, and says when it is not what the m
 | --- | --- |
 | `probe` | keeps alarms and dashboard as the spec says; asks the golden rows, whose failure has an alarm of its own |
 | `collect` | lists the window's captured calls that the champion answered; learns a baseline when there is none |
-| `profile` | one task for each hour with new captures: counts them into small profiles, each capture object once |
+| `profile` | one task for each hour with new captures (or some hours): counts them into small profiles, each once |
 | `judge` | merges the profiles of the window and compares them with the baseline: every feature, every prediction |
 | `quality` | joins answers with the outcomes that have arrived since (only with `monitor.labels`) |
 | `publish` | history, report, CloudWatch, MLflow; a message when the state *changed* or `quality` failed |

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from math import ceil
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -21,10 +24,8 @@ if TYPE_CHECKING:
     from slipway.release import Release
     from slipway.state import Serving
 
-#: Hours of captures that one run profiles at most; the next one goes on.
+#: Mapped tasks of one run at most; with more hours to profile each takes several.
 MAX_GROUPS = 48
-#: Older captures that were never profiled are left alone.
-BACKLOG = timedelta(days=30)
 _GUARDRAIL_VARIANT = "main"
 
 
@@ -43,8 +44,8 @@ class DriftCollectOperator(DriftOperator):
     :param region_name: AWS region; the connection's when None. (templated)
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: Configuration of the botocore clients.
-    :return: The hours to profile, each ``{"variant", "hour"}``, oldest first (for Spark all of a variant together);
-        under the key ``window`` what the other tasks need to know.
+    :return: The hours to profile, ``{"variant", "hour", "until"}``, oldest first, at most :data:`MAX_GROUPS` groups
+        (for Spark one for each variant); under the key ``window`` what the other tasks need to know.
     """
 
     template_fields = aws_template_fields("bucket_conn_id", "window_from", "window_until")
@@ -68,7 +69,7 @@ class DriftCollectOperator(DriftOperator):
         groups = self._groups(window) if window["phase"] == "judge" else []
         context["ti"].xcom_push(key="window", value=window)
         self.log.info(
-            "Window %s to %s, release %s: %d capture objects, %d hours to profile (%s).",
+            "Window %s to %s, release %s: %d capture objects, %d groups of hours to profile (%s).",
             *(window["since"], window["until"], window["release_id"], window["objects"], len(groups), window["phase"]),
         )
         return groups
@@ -120,36 +121,38 @@ class DriftCollectOperator(DriftOperator):
         return -1, datetime.fromisoformat(str(reference.origin["until"])) + timedelta(milliseconds=1)
 
     def _groups(self, window: Window) -> list[dict[str, str]]:
-        """The hours that hold a capture object without a profile, the backlog since the last run included."""
+        """The hours of the window that hold a capture object without a profile, all of them."""
         until, since = datetime.fromisoformat(window["until"]), datetime.fromisoformat(window["since"])
-        watermark = self.store.state().looked_until
-        if watermark is not None and watermark < since and self.window_from is None:
-            since = max(watermark, until - BACKLOG)
         reference = self.reference_of(window)
         found = self.store.captures(window["variants"], since, until)
         done = self.store.profiled(reference.bins.digest, window["variants"], since, until)
-        hours = dict.fromkeys((each.variant, hour_of(each)) for each in found if each.path not in done)
-        groups = [{"variant": variant, "hour": hour} for variant, hour in hours][-MAX_GROUPS:]
-        return together(groups) if self.spec.monitor.profiling.engine == "spark" else groups
+        hours: dict[str, list[datetime]] = {}
+        for variant, hour in dict.fromkeys((each.variant, hour_of(each)) for each in found if each.path not in done):
+            hours.setdefault(variant, []).append(hour)
+        by_spark = self.spec.monitor.profiling.engine == "spark"  # which starts once and shares out the objects itself
+        return shared_out(hours, len(hours) if by_spark else MAX_GROUPS)
 
 
-def together(groups: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Make one group for each variant: Spark starts once and shares out the objects itself.
+def shared_out(hours: Mapping[str, Sequence[datetime]], most: int) -> list[dict[str, str]]:
+    """Share hours out to tasks: one for each hour or, when these are too many, for as few following ones as suffice.
 
-    :param groups: Hours, oldest first.
-    :return: ``variant``, the first ``hour``, and ``until``, the end of the last one.
+    :param hours: Begins of the hours of each variant, oldest first.
+    :param most: Groups at most, not fewer than variants.
+    :return: Groups, oldest first: ``variant``, ``hour`` (begin of the first) and ``until`` (end of the last one). No
+        two of them have an hour in common.
     """
-    merged: dict[str, dict[str, str]] = {}
-    for group in groups:
-        end = datetime.fromisoformat(group["hour"]) + timedelta(hours=1)
-        found = merged.setdefault(group["variant"], {"variant": group["variant"], "hour": group["hour"]})
-        found["until"] = end.isoformat()
-    return list(merged.values())
+    size = next(size for size in count(1) if sum(ceil(len(each) / size) for each in hours.values()) <= most)
+    groups = [
+        {"variant": variant, "hour": part[0].isoformat(), "until": (part[-1] + timedelta(hours=1)).isoformat()}
+        for variant, each in hours.items()
+        for part in (each[first : first + size] for first in range(0, len(each), size))
+    ]
+    return sorted(groups, key=itemgetter("hour"))
 
 
-def hour_of(found: CaptureObject) -> str:
-    """Return the begin of the hour in which an object lies, as ISO time."""
-    return found.at.replace(minute=0, second=0, microsecond=0).isoformat()
+def hour_of(found: CaptureObject) -> datetime:
+    """Return the begin of the hour in which an object lies."""
+    return found.at.replace(minute=0, second=0, microsecond=0)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ class DriftProfileOperator(DriftOperator):
     the task. Memory stays constant whatever the objects hold: they are read as streams, a few at a time.
 
     :param window: What ``collect`` found. (templated)
-    :param group: ``variant``, ``hour`` and, when there are several hours, the end ``until``. (templated)
+    :param group: ``variant``, ``hour`` (begin of the first one) and ``until`` (end of the last one). (templated)
     :param spec: The service.
     :param platform: The installation.
     :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
@@ -54,29 +54,28 @@ class DriftProfileOperator(DriftOperator):
         """Profile what has no profile yet."""
         reference = self.reference_of(self.window)
         begin = datetime.fromisoformat(self.group["hour"])
-        last = self.group.get("until")
-        group_end = datetime.fromisoformat(last) if last else begin + timedelta(hours=1)
-        end = min(group_end, datetime.fromisoformat(self.window["until"]))
+        end = min(datetime.fromisoformat(self.group["until"]), datetime.fromisoformat(self.window["until"]))
         variants = [self.group["variant"]]
         done = self.store.profiled(reference.bins.digest, variants, begin, end)
         wanted = [each for each in self.store.captures(variants, begin, end) if each.path not in done]
         by_spark = wanted and self.spec.monitor.profiling.engine == "spark"
-        profiles = self._by_spark(wanted, reference) if by_spark else self._by_threads(wanted, reference)
-        rows = sum(profile.rows for profile in profiles)
-        rejected = sum(sum(profile.rejected.values()) for profile in profiles)
-        self.log.info("%d capture objects: %d rows, %d calls set aside.", len(profiles), rows, rejected)
-        return {"objects": len(profiles), "rows": rows, "rejected": rejected}
+        rows = rejected = 0
+        for profile in self._by_spark(wanted, reference) if by_spark else self._by_threads(wanted, reference):
+            rows += profile.rows
+            rejected += sum(profile.rejected.values())
+        self.log.info("%d capture objects: %d rows, %d calls set aside.", len(wanted), rows, rejected)
+        return {"objects": len(wanted), "rows": rows, "rejected": rejected}
 
     def on_kill(self) -> None:
         """End Spark with the task."""
         if self._process:
             self._process.kill()
 
-    def _by_threads(self, wanted: list[CaptureObject], reference: Reference) -> list[Profile]:
+    def _by_threads(self, wanted: list[CaptureObject], reference: Reference) -> Iterator[Profile]:
         with ThreadPoolExecutor(self.spec.monitor.profiling.threads) as pool:
-            return list(pool.map(lambda each: self.store.profile(each, reference), wanted))
+            yield from pool.map(lambda each: self.store.profile(each, reference), wanted)
 
-    def _by_spark(self, wanted: list[CaptureObject], reference: Reference) -> list[Profile]:
+    def _by_spark(self, wanted: list[CaptureObject], reference: Reference) -> Iterator[Profile]:
         objects = {each.path: each for each in wanted}
         with TemporaryDirectory(prefix="slipway-profile-") as name:
             folder = Path(name)
@@ -84,10 +83,8 @@ class DriftProfileOperator(DriftOperator):
             job = profiling_job(self.spec, reference, addresses, folder)
             self._process = TrainerProcess(CALL, job, folder, {})
             found = self._process.run(lambda line: self.log.info("%s", line))
-            return [
-                self.store.keep_profile(objects[path], reference, _profiled(folder / number))
-                for path, number in found["profiled"]
-            ]
+            for path, number in found["profiled"]:
+                yield self.store.keep_profile(objects[path], reference, _profiled(folder / number))
 
 
 def _profiled(place: Path) -> ProfiledObject:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slipway.drift.status import Status
 from slipway.drift.store import DriftStore
@@ -26,7 +29,7 @@ from slipway.platform import Platform
 from slipway.release import ReleaseStore
 from slipway.spec import ServiceSpec
 from slipway.state import EndpointState, Serving, StateStore
-from slipway_airflow.operators.drift_collect import DriftCollectOperator
+from slipway_airflow.operators.drift_collect import DriftCollectOperator, shared_out
 from slipway_airflow.operators.drift_judge import DriftJudgeOperator
 from slipway_airflow.operators.drift_profile import DriftProfileOperator
 from slipway_airflow.operators.drift_publish import DriftPublishOperator
@@ -251,6 +254,42 @@ def test_profiles_are_made_once_and_a_repeated_run_changes_nothing(world: World)
     after = {key: world.read(key) for key in world.keys("drift/") + world.keys("profiles/") if "latest" not in key}
     assert after == before
     assert first.run_key == again.run_key
+
+
+def test_every_hour_of_a_long_window_is_profiled_in_one_run_and_none_twice(world: World) -> None:
+    world.with_policy(window_hours=168.0)
+    world.log_baseline(rows(5000))
+    for hour in range(100):
+        world.capture(rows(30, seed=hour), NOON - timedelta(hours=hour, minutes=10))
+    world.capture(rows(30, seed=100), NOON - timedelta(hours=169), variant="main")
+    first = world.run(NOON)
+    assert len(first.groups) == 34, "three hours each, so that there are at most 48"
+    assert (first.rows, sum(each["objects"] for each in first.profiled)) == (3000, 100)
+    world.capture(rows(40, seed=101), NOON - timedelta(hours=50, minutes=20))
+    again = world.run(NOON + timedelta(hours=1))
+    assert again.profiled == [{"objects": 1, "rows": 40, "rejected": 0}]
+    assert again.rows == 3040
+
+
+@given(
+    st.dictionaries(st.sampled_from(["r1", "main"]), st.sets(st.integers(0, 9000), min_size=1), min_size=1),
+    st.integers(2, 48),
+)
+def test_hours_are_shared_out_whole_and_once_to_a_bounded_number_of_tasks(found: Any, most: int) -> None:
+    hours = {variant: [SINCE + timedelta(hours=each) for each in sorted(those)] for variant, those in found.items()}
+    groups = shared_out(hours, most)
+    assert len(groups) <= most
+    for variant, those in hours.items():
+        spans = [
+            (datetime.fromisoformat(each["hour"]), datetime.fromisoformat(each["until"]))
+            for each in groups
+            if each["variant"] == variant
+        ]
+        assert all(begin < end for begin, end in spans)
+        assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+        assert all(any(begin <= hour < end for begin, end in spans) for hour in those)
+    if sum(map(len, hours.values())) <= most:
+        assert len(groups) == sum(map(len, hours.values())), "an hour each while there are few"
 
 
 def test_by_spark_the_hours_of_a_variant_go_together(world: World) -> None:
