@@ -5,6 +5,7 @@ Looks every hour for what was left behind, in the whole installation, and puts i
 | task | what it does |
 | --- | --- |
 | `lost_canaries` | rolls back promotions whose run, DAG or spec is gone: their lease has run out |
+| `old_champions` | takes champions of before off their endpoints, where the end of a promotion did not |
 | `approvals` | tells once about approved releases that are not promoted; lets old approvals lapse |
 | `idle_dev_endpoints` | deletes dev endpoints that nobody used for `stages.dev.keep_hours` |
 | `leftovers` | deletes endpoint configs and models that nothing refers to, and champions of before beyond their time |
@@ -26,6 +27,7 @@ from slipway.platform import load_platform
 from slipway.spec import load_services, project_dir
 from slipway_airflow.operators.housekeeping_approvals import WaitingApprovalOperator
 from slipway_airflow.operators.housekeeping_canaries import LostCanaryOperator
+from slipway_airflow.operators.housekeeping_champions import OldChampionOperator
 from slipway_airflow.operators.housekeeping_resources import IdleEndpointOperator, LeftoverOperator
 from slipway_dags.retries import task_defaults
 from slipway_dags.services import TAG
@@ -43,7 +45,7 @@ def housekeeping() -> DAG | None:
     catalog = load_services(project_dir())
     with DAG(
         dag_id=DAG_ID,
-        description="Put right what was left behind: lost canaries, old approvals, idle endpoints, leftovers.",
+        description="Put right what was left behind: lost canaries, old champions, stale approvals, leftovers.",
         schedule=CronTriggerTimetable("@hourly", timezone="UTC"),
         catchup=False,
         max_active_runs=1,
@@ -61,6 +63,7 @@ def housekeeping() -> DAG | None:
         }
         # Side by side: what one cannot do does not keep the others from their work.
         LostCanaryOperator(task_id="lost_canaries", execution_timeout=NEW_FLEET_TIMEOUT, **everything)
+        OldChampionOperator(task_id="old_champions", execution_timeout=NEW_FLEET_TIMEOUT, **everything)
         WaitingApprovalOperator(task_id="approvals", **everything)
         IdleEndpointOperator(task_id="idle_dev_endpoints", **everything)
         LeftoverOperator(task_id="leftovers", **everything)

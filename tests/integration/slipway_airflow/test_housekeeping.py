@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 
 from slipway.endpoints.resource import wait_until_gone
+from slipway.endpoints.scaling import resource_id
 from slipway.housekeeping import decisions
 from slipway.ledger import Ledger
+from slipway.spec import InstancesSpec, ServiceSpec
 from slipway.state import EndpointState, Place
 from slipway_airflow.operators.housekeeping_approvals import WaitingApprovalOperator
 from slipway_airflow.operators.housekeeping_canaries import LostCanaryOperator
+from slipway_airflow.operators.housekeeping_champions import OldChampionOperator
 from slipway_airflow.operators.housekeeping_resources import IdleEndpointOperator, LeftoverOperator
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
-from tests.integration.slipway_airflow.canaries import Canary, canary_spec, users_of
+from tests.integration.slipway_airflow.canaries import TASKS, Canary, canary_spec, users_of
 from tests.integration.slipway_airflow.conftest import BUCKET, REGION, Service, delete_endpoint
 from tests.integration.slipway_airflow.kills import run_with_kills
 from tests.integration.slipway_airflow.promotions import Promotion, approved
@@ -124,6 +127,76 @@ def test_a_canary_under_its_lease_is_left_alone(
     since = service.aws.position()
     assert tidy(LostCanaryOperator) == []
     assert service.aws.changes(since) == []
+
+
+def left_beside(service: Service, promotion: Callable[..., Promotion]) -> ServiceSpec:
+    """A canary that became the champion two hours ago, and whose run was ended in the warm time."""
+    approved(service, 1)
+    promotion().run()
+    release = approved(service, 2, weight=5.0, answers=5.0)
+    spec = canary_spec(service)
+    base = promotion("promote_2", spec)
+    canary = Canary(base.service, base.platform, base.context, "promote_2", spec)
+    with users_of(service):
+        canary.through("prepare", *TASKS[2:7])
+    assert canary.execute("roll_back", release.id)["rolled_back"] is None
+    service.states.update(f"{service.spec.name}-prod", promoted_two_hours_ago)
+    prod = spec.stages.prod.model_copy(update={"instances": InstancesSpec(min=1, max=2, invocations_per_instance=100)})
+    return spec.model_copy(update={"stages": spec.stages.model_copy(update={"prod": prod})})
+
+
+def promoted_two_hours_ago(state: EndpointState) -> EndpointState:
+    since = datetime.now(UTC) - timedelta(hours=2)
+    return state.model_copy(update={"champion": state.champion.model_copy(update={"since": since})})
+
+
+def assert_alone_and_scaling(service: Service) -> None:
+    found, state = service.describe("prod"), service.state()
+    assert [variant["VariantName"] for variant in found["ProductionVariants"]] == [state.champion.release_id]
+    assert (state.champion.config_name, state.lease) == (found["EndpointConfigName"], None)
+    assert service.ask("prod", 3.0) == 15.0
+    targets = service.aws.client("application-autoscaling").describe_scalable_targets(
+        ServiceNamespace="sagemaker", ResourceIds=[resource_id(f"{service.spec.name}-prod", state.champion.release_id)]
+    )["ScalableTargets"]
+    assert [(each["MinCapacity"], each["MaxCapacity"]) for each in targets] == [(1, 2)]
+
+
+@pytest.mark.long
+def test_a_champion_of_before_that_a_promotion_left_goes(
+    promotion: Callable[..., Promotion], service: Service, tidy: Callable[..., list[str]]
+) -> None:
+    spec = left_beside(service, promotion)
+    specs, since = {spec.name: spec}, service.aws.position()
+    assert len(service.describe("prod")["ProductionVariants"]) == 2
+    warm = spec.model_copy(update={"promote": spec.promote.model_copy(update={"keep_warm_minutes": 90})})
+    assert tidy(OldChampionOperator, specs={spec.name: warm}) == []
+    service.states.take_lease(f"{spec.name}-prod", "rollback/7", purpose="go back", seconds=60)
+    assert tidy(OldChampionOperator, specs=specs) == []
+    service.states.release_lease(f"{spec.name}-prod", "rollback/7")
+    assert tidy(OldChampionOperator, only_say=True, specs=specs)[0].startswith("would: take ")
+    assert service.aws.changes(since).count("UpdateEndpoint") == 0
+    with users_of(service) as users:
+        (done,) = tidy(OldChampionOperator, specs=specs)
+    assert users.failed == []
+    assert "left by promote_2" in done
+    assert_alone_and_scaling(service)
+    assert service.ledger()[-1] == ("updated", f"endpoint {spec.name}-prod")
+    assert tidy(OldChampionOperator, specs=specs) == []
+
+
+@pytest.mark.long
+def test_a_champion_of_before_goes_with_one_update_though_housekeeping_is_killed(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    spec, since = left_beside(service, promotion), service.aws.position()
+    base = promotion()
+    kills = run_with_kills(
+        lambda: OldChampionOperator(task_id="tidy", specs={spec.name: spec}, platform=base.platform),
+        base.context("tidy", run_id="scheduled_1"),
+    )
+    assert kills >= 3
+    assert service.aws.changes(since).count("UpdateEndpoint") == 1
+    assert_alone_and_scaling(service)
 
 
 def test_an_approval_that_nobody_uses_is_told_once_and_then_lapses(
