@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 _CELLS = 4096
 #: Borders left out at each end (one in so many): far ones would make the cells wide.
 _OUTER = 64
+#: Values looked up at a time: what is computed on the way stays close too, and needs no fresh memory.
+_BLOCK = 8192
 _CROWDED = -1
 
 
@@ -48,7 +50,9 @@ class Lookup:
 
     def counts(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         """Count finite values below the first border, from each border to the next, and from the last upwards."""
-        found: NDArray[np.int64] = np.bincount(self.places(values), minlength=self._edges.size + 1)
+        found = np.zeros(self._edges.size + 1, dtype=np.int64)
+        for start in range(0, values.size, _BLOCK):
+            found += np.bincount(self.places(values[start : start + _BLOCK]), minlength=found.size)
         return found
 
     def places(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
