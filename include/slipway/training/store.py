@@ -4,11 +4,12 @@
 
     retrain/<service>/watermark.json
     retrain/<service>/runs/<run>/batch.json, validation.json, result.json, verdict.json, data-docs/<n>.html
-    retrain/<service>/quarantine/<etag>/<name>, reasons.json
+    retrain/<service>/quarantine/<etag>-<digest of its address>/<name>, reasons.json
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from datetime import datetime
@@ -88,19 +89,24 @@ class RetrainStore:
         return f"{self._root}/runs/{re.sub(r'[^A-Za-z0-9._=-]+', '-', run_id)}/{name}"
 
     def quarantine(self, source_bucket: str, refused: S3Object, reasons: list[str]) -> str:
-        """Copy an object aside with the reasons; returns where. Doing it again changes nothing."""
-        folder = f"{self._root}/quarantine/{refused.etag}"
+        """Copy an object aside with the reasons; returns where. Doing it again changes nothing.
+
+        Objects with the same bytes have the same entity tag, and are kept apart by the addresses they came from.
+        """
+        address = f"s3://{source_bucket}/{refused.key}"
+        digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+        folder = f"{self._root}/quarantine/{refused.etag}-{digest}"
         key = f"{folder}/{refused.key.rpartition('/')[2]}"
         reasons_key = f"{folder}/reasons.json"
         if self._documents.read(reasons_key) is None:
-            with aws_call(f"quarantine s3://{source_bucket}/{refused.key}", unavailable=StorageUnavailableError):
+            with aws_call(f"quarantine {address}", unavailable=StorageUnavailableError):
                 self._s3.copy_object(
                     Bucket=self._bucket,
                     Key=key,
                     CopySource={"Bucket": source_bucket, "Key": refused.key},
                     CopySourceIfMatch=f'"{refused.etag}"',
                 )
-            document = {"source": f"s3://{source_bucket}/{refused.key}", "etag": refused.etag, "reasons": reasons}
+            document = {"source": address, "etag": refused.etag, "reasons": reasons}
             self._documents.create(reasons_key, _body(document))
         return self._documents.uri(key)
 

@@ -12,6 +12,7 @@ from airflow.sdk import Asset
 from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
+from slipway.ledger import Ledger
 from slipway.spec import ServiceSpec
 from slipway.training.store import RetrainStore
 from slipway_airflow.operators.data_validate import DataValidateOperator
@@ -156,6 +157,25 @@ def test_a_bad_object_is_set_aside_alone_and_the_watermark_passes_it(s3, look, r
     assert look("manual__2") == {"new": 1, "known": 0}
     put(s3, "bad.csv", GOOD)
     assert look("manual__3") == {"new": 2, "known": 0}
+
+
+@pytest.mark.usefixtures("bare_project")
+def test_bad_objects_with_the_same_bytes_have_a_copy_and_reasons_each(s3, look, retrained, platform, context):
+    for name in ("bad.csv", "worse.csv", "2026/bad.csv"):
+        put(s3, name, BAD)
+    look("manual__1")
+    validate = DataValidateOperator(task_id="validate_data", spec=retrained, platform=platform)
+    with pytest.raises(AirflowSkipException, match="All 3 new objects"):
+        validate.execute(context("validate_data"))
+    noted = [each.detail for each in Ledger(s3, BUCKET).read("flights") if each.action == "data_quarantined"]
+    assert len({each["copy"] for each in noted}) == 3
+    sources = set()
+    for each in noted:
+        bucket, _, key = each["copy"].removeprefix("s3://").partition("/")
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == BAD.encode()
+        reasons = f"{key.rpartition('/')[0]}/reasons.json"
+        sources.add(json.loads(s3.get_object(Bucket=bucket, Key=reasons)["Body"].read())["source"])
+    assert sources == {f"s3://lake/flights/{name}" for name in ("bad.csv", "worse.csv", "2026/bad.csv")}
 
 
 @pytest.mark.usefixtures("bare_project")
