@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from slipway.aws_errors import aws_call
 from slipway.housekeeping.decisions import busy_services, find_leftovers, is_idle
 from slipway.housekeeping.inventory import take_inventory
-from slipway.spec import PromoteSpec
+from slipway.spec import PromoteSpec, StagesSpec
 from slipway_airflow.operators.housekeeping import HousekeepingOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from slipway.housekeeping.inventory import Resource
     from slipway.state import EndpointState
     from slipway_airflow.task_run import TaskRun
@@ -24,22 +26,34 @@ _MOST_POINTS = 1000  # GetMetricStatistics gives 1,440 at most
 class IdleEndpointOperator(HousekeepingOperator):
     """Delete dev endpoints that nobody has changed or asked anything for ``stages.dev.keep_hours``.
 
-    The next deployment makes them anew. Their configs and models become leftovers.
+    The next deployment makes them anew. Their configs and models become leftovers. A service whose spec is gone counts
+    with the default; its dev endpoint goes only on the config that this installation launched, as its state tells:
+    another Slipway in the same account has services that are not known here.
 
     Takes what :class:`HousekeepingOperator` takes.
     """
 
     def tidy(self, run: TaskRun) -> None:
         """Look at the dev endpoint of every service."""
+        states = self.states()
         for conn_id in self.accounts():
             for endpoint in take_inventory(self.hook_of(conn_id).client("sagemaker")).endpoints:
-                spec = self.specs.get(str(endpoint.service))
-                if spec is None or endpoint.name != spec.endpoint_name("dev"):
+                keep_hours, now = self._keep_hours(endpoint, states), datetime.now(UTC)
+                if keep_hours is None:
                     continue
-                keep_hours, now = spec.stages.dev.keep_hours, datetime.now(UTC)
                 if is_idle(endpoint, self._invocations(conn_id, endpoint, now, keep_hours), now, keep_hours):
                     what = f"delete {endpoint.name}, idle for {keep_hours:g} hours"
                     self.act(what, lambda e=endpoint, c=conn_id: self._delete(run, e, c))
+
+    def _keep_hours(self, endpoint: Resource, states: Mapping[str, EndpointState]) -> float | None:
+        """For how long the endpoint is kept; None when it is not a dev endpoint of this installation."""
+        spec = self.specs.get(str(endpoint.service))
+        if spec is not None:
+            return spec.stages.dev.keep_hours if endpoint.name == spec.endpoint_name("dev") else None
+        state = states.get(endpoint.name)
+        known = state is not None and state.champion is not None and state.champion.config_name in endpoint.refers_to
+        removed = endpoint.name == f"{endpoint.service}-dev" and endpoint.service not in self.protected
+        return StagesSpec().dev.keep_hours if known and removed else None
 
     def _delete(self, run: TaskRun, endpoint: Resource, conn_id: str) -> bool:
         gone = self.remove(run, endpoint, conn_id)

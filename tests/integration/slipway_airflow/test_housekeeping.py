@@ -274,6 +274,7 @@ def test_idle_dev_endpoints_and_then_their_leftovers_go_and_can_be_brought_back(
     assert tidy(LeftoverOperator) == []
     # What counts would have to be hours old; the count itself is tested below.
     monkeypatch.setattr(IdleEndpointOperator, "_invocations", lambda *_: 0.0)
+    assert tidy(IdleEndpointOperator, specs={}, protected=(service.spec.name,)) == []
     (done,) = tidy(IdleEndpointOperator, specs=specs)
     assert done.startswith(f"delete {service.spec.name}-dev, idle")
     wait_until_gone(sagemaker, f"{service.spec.name}-dev", time.sleep)
