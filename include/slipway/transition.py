@@ -76,10 +76,10 @@ def begin(state: EndpointState, promotion: Promotion, *, by: str) -> EndpointSta
             "It has to be finished or rolled back first."
         )
     if state.flags.frozen:
-        frozen = state.flags.frozen
+        frozen, service = state.flags.frozen, state.endpoint.removesuffix("-prod")
         raise EndpointBusyError(
             f"{state.endpoint} is frozen since {frozen.at:%Y-%m-%d %H:%M %Z} by {frozen.by}: {frozen.reason or '-'}. "
-            "No promotion may begin until it is released."
+            f"No promotion begins until `slipway unfreeze {service}`; then `slipway promote {service}` begins this one."
         )
     if state.approved is None or state.approved.release_id != promotion.release_id:
         found = f"release {state.approved.release_id}" if state.approved else "no release"

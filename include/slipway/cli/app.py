@@ -136,7 +136,7 @@ def init_expectations(
 
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
-    """Make a project folder of your own: platform.yaml for AWS, services/, expectations/, retrainers/."""
+    """Make a project folder of your own: platform.yaml for AWS, services/, expectations/, retrainers/, hooks/."""
     from slipway.cli.scaffold import init_project
 
     init_project(folder)
@@ -259,6 +259,22 @@ def approve_now(service: Service, reason: FlagReason = "", project: Project = No
     from slipway.cli.promotion import set_flag
 
     set_flag(service, "approve_now", reason, project)
+
+
+@app.command()
+def freeze(service: Service, reason: FlagReason = "", project: Project = None) -> None:
+    """Let no promotion of a service begin until `slipway unfreeze`; rollbacks, and what is under way, go on."""
+    from slipway.cli.promotion import freeze
+
+    freeze(service, reason, project)
+
+
+@app.command()
+def unfreeze(service: Service, project: Project = None) -> None:
+    """Let promotions of a service begin again."""
+    from slipway.cli.promotion import unfreeze
+
+    unfreeze(service, project)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""``slipway promote | hold | resume | abort | approve-now | rollback``: wishes about who has the traffic.
+"""Wishes about who has the traffic: ``slipway promote``, ``hold``, ``resume``, ``abort``, ``approve-now``, ``freeze`` …
 
 All but ``promote`` and ``rollback`` are flags in the endpoint's state, which the judge reads every few seconds; they
 work with the caller's own AWS credentials, also when Airflow's UI is down.
@@ -108,6 +108,33 @@ def resume(service: str, project: Path | None) -> None:
     now = datetime.now(UTC)
     states.update(endpoint, lambda state: let_go_on(state, at=now))
     typer.echo(f"{endpoint}: no longer held")
+
+
+def freeze(service: str, reason: str, project: Path | None) -> None:
+    """Let no promotion begin on the service's production endpoint; one that is under way goes on."""
+    from slipway.state import Flag
+    from slipway.transition import raise_flag
+
+    flag = Flag(by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
+    endpoint, states = _states(service, project)
+    state = states.update(endpoint, lambda state: raise_flag(state, "frozen", flag))
+    frozen = state.flags.frozen or flag
+    typer.echo(f"{endpoint}: frozen since {frozen.at:%Y-%m-%d %H:%M %Z} by {frozen.said}; no promotion begins")
+    if state.promotion:
+        typer.echo(
+            f"  release {state.promotion.release_id} is on its way and goes on; `slipway abort {service}` ends that"
+        )
+
+
+def unfreeze(service: str, project: Path | None) -> None:
+    """Let promotions begin again."""
+    from slipway.transition import lower_flag
+
+    endpoint, states = _states(service, project)
+    state = states.update(endpoint, lambda state: lower_flag(state, "frozen"))
+    typer.echo(f"{endpoint}: not frozen")
+    if state.approved:
+        typer.echo(f"  release {state.approved.release_id} waits; `slipway promote {service}` begins its promotion")
 
 
 def show_looks(service: str, project: Path | None, limit: int, *, as_json: bool = False) -> None:

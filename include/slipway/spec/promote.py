@@ -64,7 +64,8 @@ class PromoteSpec(Section):
 
     strategy: Literal["canary", "all_at_once"] = Field(
         "canary",
-        description="`canary` moves traffic in judged steps; `all_at_once` moves it in one, judged afterwards.",
+        description="`canary` moves traffic in judged steps; `all_at_once` moves it in one and judges none: it asks "
+        "the golden rows, then hooks and gates at `after`.",
     )
     weights_pct: Annotated[tuple[float, ...], AfterValidator(_check_weights)] = Field(
         (5.0, 25.0, 50.0),

@@ -12,8 +12,10 @@ from moto import mock_aws
 from typer.testing import CliRunner
 
 from slipway.cli.app import app
+from slipway.errors import EndpointBusyError
 from slipway.ledger import Ledger, LedgerEntry
-from slipway.state import EndpointState, Promotion, StateStore
+from slipway.state import Approval, EndpointState, Promotion, StateStore
+from slipway.transition import approve, begin
 
 BUCKET = "slipway-123456789012-us-east-1"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -83,6 +85,39 @@ def test_resume_takes_a_hold_back(project: Path) -> None:
     assert held.holds == (hold.model_copy(update={"ended_at": None}),)
     assert hold.ended_at is not None
     assert hold.ended_at >= hold.began_at
+
+
+@mock_aws
+def test_a_frozen_endpoint_lets_no_promotion_begin_until_it_is_unfrozen(project: Path) -> None:
+    states = store()
+    approval = Approval(release_id="c" * 12, model_version=3, by="ann", at=NOW, run_id="deploy_3")
+    states.update("flights-prod", lambda state: approve(state, approval))
+    waiting = Promotion(run_id="r", release_id="c" * 12, model_version=3, strategy="canary", begun_at=NOW)
+    code, output = run("freeze", "flights", "--reason", "audit")
+    assert code == 0, output
+    assert "audit; no promotion begins" in output
+    assert "goes on" not in output
+    with pytest.raises(EndpointBusyError, match=r"audit.*slipway unfreeze flights`; then `slipway promote flights`"):
+        states.update("flights-prod", lambda state: begin(state, waiting, by="asset"))
+    code, output = run("unfreeze", "flights")
+    assert code == 0, output
+    assert f"release {'c' * 12} waits; `slipway promote flights`" in output
+    assert states.update("flights-prod", lambda state: begin(state, waiting, by="asset")).promotion == waiting
+
+
+@mock_aws
+def test_freezing_names_who_froze_first_and_leaves_what_is_under_way(project: Path) -> None:
+    states = store()
+    states.update("flights-prod", promoting)
+    assert run("freeze", "flights", "--reason", "audit")[0] == 0
+    code, output = run("freeze", "flights", "--reason", "holidays")
+    assert code == 0
+    assert "audit; no promotion begins" in output
+    assert "is on its way and goes on; `slipway abort flights`" in output
+    state, _ = states.read("flights-prod")
+    assert state is not None
+    assert state.promotion is not None
+    assert run("freeze", "fligths")[0] == 2
 
 
 @mock_aws

@@ -82,6 +82,8 @@ def test_init_makes_a_project_in_which_everything_is_valid(
     monkeypatch.delenv("SLIPWAY_PROJECT", raising=False)
     folder = tmp_path / "models"
     assert slipway("init", str(folder)).exit_code == 0
+    told = slipway("init", "--help").stdout
+    assert [made.name for made in folder.iterdir() if made.is_dir() and f"{made.name}/" not in told] == []
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     keeps = {f"{name}/.gitkeep" for name in ("services", "expectations", "retrainers", "hooks")}
     assert names == {"platform.yaml", "README.md", "service.schema.json", *keeps}
