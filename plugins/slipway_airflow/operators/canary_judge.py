@@ -127,9 +127,9 @@ class CanaryJudgeOperator(CanaryOperator):
         text = question_text(self.spec.name, canary.promotion.release_id, step, reason, question.hours)
         self.log.warning("%s", text)
         context["ti"].xcom_push(key="question", value=text)
-        told = self._tell(context, text)
+        topic = self._tell(context, text)
         about = f"step {number} of {self.endpoint}"
-        self.bucket.note(self.spec.name, run, "asked", about, question=text, told=told, hours=question.hours)
+        self.bucket.note(self.spec.name, run, "asked", about, question=text, topic=topic, hours=question.hours)
         self.bucket.states.update(self.endpoint, lambda state: ask(state, run.run_id, number, question))
 
     def _tell(self, context: Context, text: str) -> str | None:

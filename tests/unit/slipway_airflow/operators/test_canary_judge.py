@@ -137,7 +137,7 @@ def test_people_are_told_once_how_to_answer_and_the_step_waits_on_for_them(
     assert "`slipway abort flights`" in message["Message"]
     assert pushed["question"] in message["Message"]
     (asked,) = [record for record in ledger_of(aws) if record.action == "asked"]
-    assert (asked.subject, asked.detail["told"], asked.detail["hours"]) == (f"step 1 of {ENDPOINT}", topic, 2)
+    assert (asked.subject, asked.detail["topic"], asked.detail["hours"]) == (f"step 1 of {ENDPOINT}", topic, 2)
     question = promotion_of(aws).steps[0].question
     assert question is not None
     assert question.hours == 2
@@ -186,4 +186,6 @@ def test_a_worker_that_waits_itself_asks_too_with_and_without_a_topic(
         judge(topic if told else None, deferrable=False).execute(task)
     assert len(receive()) == told
     assert "slipway approve-now flights" in pushed["question"]
-    assert [record.detail["told"] for record in ledger_of(aws) if record.action == "asked"] == [topic if told else None]
+    assert [record.detail["topic"] for record in ledger_of(aws) if record.action == "asked"] == [
+        topic if told else None
+    ]
