@@ -45,6 +45,7 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
         dag_id=dag_run.dag_id,
         task_id=TASK_ID,
         run_id=dag_run.run_id,
+        serialize=False,  # as tasks write theirs: the database holds what is JSON already
         session=session,
     )
 
@@ -56,7 +57,7 @@ def ended_by(context: Context) -> str | None:
     """
     found = context["ti"].xcom_pull(task_ids=TASK_ID, key=_KEY)
     began = context["dag_run"].start_date
-    if not found or (began and datetime.fromisoformat(found["at"]) < began):
+    if not isinstance(found, dict) or (began and datetime.fromisoformat(found["at"]) < began):
         return None
     return str(found["by"])
 
