@@ -12,6 +12,7 @@ import secrets
 import sys
 from pathlib import Path
 
+SHOW = "docker compose exec airflow-api cat /run/slipway/passwords.json"
 AIRFLOW_USER = 50000  # the uid of Airflow's image
 
 
@@ -34,7 +35,7 @@ def main(folder: Path) -> None:
         path.chmod(0o644)  # PostgreSQL and MLflow read theirs as other users; only these services mount the folder
         os.chown(path, AIRFLOW_USER, 0)
     folder.chmod(0o755)
-    sys.stdout.write("made the secrets; users and passwords: docker compose run --rm secrets cat passwords.json\n")
+    sys.stdout.write("made the secrets; users and passwords: " + SHOW + "\n")
 
 
 if __name__ == "__main__":

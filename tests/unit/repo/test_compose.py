@@ -65,6 +65,21 @@ def test_no_secret_is_written_down() -> None:
         assert name.endswith(("_FILE", "_CMD")) or value == "embedded", setting
 
 
+@pytest.mark.parametrize("place", ["docs/stack.md", "containers/airflow/make_secrets.py"])
+def test_passwords_are_where_people_are_told_to_look(place: str) -> None:
+    [(service, file)] = re.findall(r"docker compose exec (\S+) cat ([\w./]+)", (ROOT / place).read_text())
+    assert SERVICES[service]["environment"]["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"] == file
+    assert f"secrets:{Path(file).parent}" in SERVICES[service]["volumes"]
+    assert SERVICES["secrets"]["entrypoint"][-1] == str(Path(file).parent)
+
+
+@pytest.mark.parametrize("part", ["AIRFLOW", "MLFLOW", "AWS"])
+def test_the_page_names_the_ports(part: str) -> None:
+    [port] = {found for found in re.findall(rf"127\.0\.0\.1:\${{SLIPWAY_{part}_PORT:-(\d+)}}:\d+\"]", TEXT)}
+    section = (ROOT / "docs/stack.md").read_text().partition("## With containers")[2]
+    assert f"http://localhost:{port}" in section
+
+
 def test_compose_accepts_it() -> None:
     commands = [["docker", "compose"], ["docker-compose"]]
     for command in commands:
