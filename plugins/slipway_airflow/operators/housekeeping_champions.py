@@ -45,43 +45,49 @@ class OldChampionOperator(HousekeepingOperator):
                 self._failed.append(f"look at {spec.endpoint_name('prod')}: {error}")
 
     def _look(self, run: TaskRun, spec: ServiceSpec) -> None:
-        endpoint = spec.endpoint_name("prod")
-        champion = self._overdue(spec)
-        if champion is None:
+        endpoint, states = spec.endpoint_name("prod"), self.bucket.states
+        state, _ = states.read(endpoint)
+        champion = self._overdue(spec, state)
+        if state is None or champion is None:
             return
-        left = find_retirement(champion, describe(self._hook(spec).client("sagemaker"), "endpoint", endpoint))
+        sagemaker = self._hook(spec).client("sagemaker")
+        begun = state.lease is not None and state.lease.holder == RETIRER  # by a try that was killed
+        found = settled(sagemaker, endpoint, time.sleep) if begun else describe(sagemaker, "endpoint", endpoint)
+        left = find_retirement(champion, found)
         if left is not None:
             others = f"take {', '.join(left.leaving)} off {endpoint}" if left.leaving else f"let {endpoint} scale"
             self.act(f"{others}: left by {champion.run_id}", lambda: self._finish(run, spec))
+        elif begun and not self.only_say:
+            states.release_lease(endpoint, RETIRER)
 
-    def _overdue(self, spec: ServiceSpec) -> Serving | None:
+    def _overdue(self, spec: ServiceSpec, state: EndpointState | None) -> Serving | None:
         """Return the champion, if it should have had the endpoint for itself by now."""
-        state, _ = self.bucket.states.read(spec.endpoint_name("prod"))
         if state is None or not is_overdue(state, spec.promote.keep_warm_minutes, datetime.now(UTC)):
             return None
         return state.champion
 
     def _finish(self, run: TaskRun, spec: ServiceSpec) -> bool:
-        """Take the lease, look again, finish.
+        """Take the lease, look again, finish. A lease that stays is that of a try that was killed.
 
         :return: Whether there was anything left to do.
         """
-        endpoint = spec.endpoint_name("prod")
+        endpoint, states = spec.endpoint_name("prod"), self.bucket.states
         try:
-            self.bucket.states.take_lease(endpoint, RETIRER, purpose="serve the champion alone", seconds=LEASE_SECONDS)
+            states.take_lease(endpoint, RETIRER, purpose="serve the champion alone", seconds=LEASE_SECONDS)
         except LeaseHeldError as error:
-            self.log.info("%s: %s", endpoint, error)
+            self.log.info("%s", error)
             return False
         try:
-            champion, hook = self._overdue(spec), self._hook(spec)
-            found = settled(hook.client("sagemaker"), endpoint, time.sleep)
+            champion = self._overdue(spec, states.read(endpoint)[0])
+            found = settled(self._hook(spec).client("sagemaker"), endpoint, time.sleep)
             left = find_retirement(champion, found) if champion else None
-            if champion is None or left is None:
-                return False
-            self._retire(run, spec, champion, left)
-        finally:
-            self.bucket.states.release_lease(endpoint, RETIRER)
-        return True
+            if champion and left:
+                self._retire(run, spec, champion, left)
+        except SlipwayError:
+            states.release_lease(endpoint, RETIRER)
+            raise
+        states.release_lease(endpoint, RETIRER)
+        return left is not None
 
     def _retire(self, run: TaskRun, spec: ServiceSpec, champion: Serving, left: Retirement) -> None:
         endpoint, hook = spec.endpoint_name("prod"), self._hook(spec)
