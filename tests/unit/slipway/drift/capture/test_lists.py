@@ -17,7 +17,7 @@ from slipway.drift.capture.lists import packed
 from slipway.drift.schema import Column, arrow_type
 from tests.unit.slipway.drift.capture.records import record
 
-KINDS = ["double", "float", "long", "integer", "boolean", "string", "datetime"]
+KINDS = ["double", "float", "long", "integer", "boolean", "string"]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 WHOLE = st.integers(-9, 9) | st.sampled_from([2**24 + 1, 2**31, 2**53 + 1, 2**63, -(2**63), 2**64, 10**400])
 SINGLE: list[st.SearchStrategy[Any]] = [
