@@ -174,7 +174,7 @@ def _as_times(values: Sequence[Any]) -> pa.Array:
             return pc.cast(pa.array(values, pa.int64()), pa.timestamp("ms")).cast(pa.timestamp("us"))
         texts = _texts([value.removesuffix("Z") if isinstance(value, str) else value for value in values])
         return pc.cast(texts, pa.timestamp("us"))
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return _texts([_text(value) for value in values])
 
 

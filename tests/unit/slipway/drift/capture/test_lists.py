@@ -60,6 +60,14 @@ def test_json_values_become_what_pyarrow_makes_of_them(values: list[Any], kind: 
 
 
 @settings(deadline=None)
+@given(VALUES)
+def test_anything_in_a_column_of_times_becomes_an_array(values: list[Any]) -> None:
+    found = from_values(values, Column("x", "datetime"))
+    found.validate(full=True)
+    assert len(found) == len(values)
+
+
+@settings(deadline=None)
 @given(st.lists(TEXTS | SINGLE[5], max_size=12), st.sampled_from(KINDS))
 def test_csv_values_do_too(values: list[str], kind: Any) -> None:
     column = Column("x", kind)
