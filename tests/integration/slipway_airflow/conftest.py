@@ -303,7 +303,7 @@ def golden(weight: float) -> GoldenRows:
 
 @pytest.fixture
 def service(aws: StandIn, request: pytest.FixtureRequest) -> Iterator[Service]:
-    name = f"t{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
+    name = f"t{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
     stage = {"instance_type": "ml.m5.large", "instances": {"min": 1, "max": 1}, "startup_timeout_seconds": 60}
     spec = ServiceSpec.model_validate(
         {
