@@ -178,7 +178,7 @@ def push_image(stand_in: StandIn) -> Callable[[float], str]:
 @pytest.fixture
 def wanted_of(push_image: Any, request: pytest.FixtureRequest) -> Any:
     """The endpoint of a release whose container has a certain weight; each test has a service of its own."""
-    service = f"flights-{zlib.crc32(request.node.name.encode())}"
+    service = f"flights-{zlib.crc32(request.node.nodeid.encode())}"
 
     def build(weight: float, stage: Any = "dev", **sections: Any) -> Any:
         owner = {"name": service, "model": "flights-delay", "owner": "ml"}
