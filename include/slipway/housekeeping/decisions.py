@@ -1,7 +1,8 @@
 """What housekeeping does with what it finds. Pure.
 
-Nothing without Slipway's tags is ever chosen, nothing that anything refers to, nothing young, and nothing of a service
-that is in the middle of a change or whose spec cannot be read.
+Nothing without Slipway's tags is ever chosen, nothing that anything refers to, nothing young, nothing of a service that
+is in the middle of a change or whose spec cannot be read, and nothing of a service that this installation never had:
+another one in the same account has states of its own.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def find_leftovers(
     Args:
         inventory: what there is.
         states: all endpoints' states by name.
-        keep_days: ``promote.keep_previous_days`` by service.
+        keep_days: ``promote.keep_previous_days`` of each service with a spec.
         default_keep_days: the same for services whose spec is gone.
         protected: services that are left alone: busy ones, and those whose spec cannot be read.
         now: the present.
@@ -119,10 +120,11 @@ def find_leftovers(
         kept, over = _configs_of(state, keep_days.get(state.endpoint.removesuffix(_PROD), default_keep_days), now)
         used |= kept
         expired |= over
-    old = [each for each in inventory.configs if _may_go(each, protected, now) and each.name not in used]
+    known = {*keep_days, *(state.endpoint.rpartition("-")[0] for state in states.values())} - {*protected}
+    old = [each for each in inventory.configs if _may_go(each, known, now) and each.name not in used]
     going = {each.name for each in old}
     used_models = {name for each in inventory.configs if each.name not in going for name in each.refers_to}
-    models = [each for each in inventory.models if _may_go(each, protected, now) and each.name not in used_models]
+    models = [each for each in inventory.models if _may_go(each, known, now) and each.name not in used_models]
     leftovers = [
         Leftover(each, "the champion of before, beyond its time" if each.name in expired else "no endpoint uses it")
         for each in old
@@ -143,6 +145,5 @@ def _configs_of(state: EndpointState, keep_days: float, now: datetime) -> tuple[
     return kept | previous, set()
 
 
-def _may_go(resource: Resource, protected: Collection[str], now: datetime) -> bool:
-    service = resource.tags.get(SERVICE_TAG)
-    return service is not None and service not in protected and now - resource.touched_at >= MIN_AGE
+def _may_go(resource: Resource, services: Collection[str], now: datetime) -> bool:
+    return resource.tags.get(SERVICE_TAG) in services and now - resource.touched_at >= MIN_AGE

@@ -88,7 +88,7 @@ class LeftoverOperator(HousekeepingOperator):
 
     Among them are champions of before whose ``promote.keep_previous_days`` are over. Only what has Slipway's
     tags is deleted, a day after it was made at the earliest, and nothing of a service in the middle of a
-    change.
+    change or that this installation has neither a spec nor a state of.
 
     Takes what :class:`HousekeepingOperator` takes.
     """

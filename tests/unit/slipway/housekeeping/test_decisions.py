@@ -53,7 +53,13 @@ def promotion(begun_at: datetime = OLD, recorded: str | None = None) -> Promotio
 
 
 def choose(inventory: Inventory, states: dict[str, EndpointState], **options: Any) -> list[Leftover]:
-    settings = {"keep_days": {}, "default_keep_days": 30.0, "protected": (), "now": NOW, **options}
+    settings = {
+        "keep_days": dict.fromkeys(SERVICES, 30.0),
+        "default_keep_days": 30.0,
+        "protected": (),
+        "now": NOW,
+        **options,
+    }
     return find_leftovers(inventory, states, **settings)
 
 
@@ -137,9 +143,16 @@ def test_a_model_goes_with_the_last_config_that_refers_to_it() -> None:
     assert names(choose(Inventory(configs=(ours, foreign), models=(model,)), {})) == ["ours"]
 
 
+def test_what_another_installation_in_the_account_made_is_left_alone() -> None:
+    theirs = Inventory(configs=(resource("endpoint config", "c", service="theirs"),))
+    assert names(choose(theirs, {})) == []
+    assert names(choose(theirs, {"theirs-dev": EndpointState(endpoint="theirs-dev")})) == ["c"], "the spec is gone"
+    assert names(choose(theirs, {}, keep_days={"theirs": 30.0})) == ["c"]
+
+
 CONFIGS = [f"c{number}" for number in range(6)]
 MODELS = [f"m{number}" for number in range(6)]
-owners = st.sampled_from([*SERVICES, None])
+owners = st.sampled_from([*SERVICES, "theirs", None])
 ages = st.timedeltas(timedelta(0), timedelta(days=60))
 
 
