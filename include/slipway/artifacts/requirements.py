@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import Version
 
 from slipway.artifacts.mlmodel import CONDA, PYTHON_ENV, REQUIREMENTS, MLmodel
@@ -190,9 +190,9 @@ def _requirement(line: str, where: str) -> str:
             raise DependencyLockError(f"{where}: {_hidden(bare)!r} {reason}.")
     try:
         requirement = Requirement(bare)
-    except InvalidRequirement as error:
+        requirement.name = canonicalize_name(requirement.name, validate=True)
+    except (InvalidRequirement, InvalidName) as error:
         raise DependencyLockError(f"{where}: {bare!r} is not a package requirement: {error}") from error
-    requirement.name = canonicalize_name(requirement.name)
     return str(requirement)
 
 

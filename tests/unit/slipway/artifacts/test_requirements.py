@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
@@ -136,6 +136,7 @@ def test_a_file_that_includes_itself_is_refused() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=6))
+@example(["0_"])  # a requirement to packaging's parser, and no name to its canonicalize_name
 def test_any_text_gives_requirements_or_our_error(lines: list[str]) -> None:
     try:
         found = stated("\n".join(lines))
