@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from slipway.aws_errors import aws_call
 from slipway.endpoints.outcome import Description, endpoint_outcome
-from slipway.endpoints.resource import Sleep
+from slipway.endpoints.previous import solo_config
+from slipway.endpoints.resource import Sleep, ensure_resource, tags_of
 from slipway.endpoints.settle import settled
 from slipway.endpoints.traffic import require_instances
 from slipway.state import Recorded, VariantShare
@@ -36,6 +38,29 @@ def recorded_from(description: Description | None) -> Recorded | None:
         for variant in description.get("ProductionVariants", [])
     }
     return Recorded(config_name=description["EndpointConfigName"], variants=shares)
+
+
+def ensure_solo_config(
+    sagemaker: SageMakerClient, service: str, config: Mapping[str, Any], variant: str, instances: int
+) -> str:
+    """Make the endpoint config that serves one variant of another config alone, if it is not there.
+
+    Args:
+        sagemaker: a boto3 SageMaker client.
+        service: the service's name.
+        config: DescribeEndpointConfig's answer for the config with the variant.
+        variant: the variant's name.
+        instances: how many instances it needs.
+
+    Returns:
+        The config's name.
+
+    Raises:
+        SlipwayError: AWS refuses, or something else has that name.
+    """
+    request = solo_config(service, config, variant, instances, tags_of(sagemaker, config["EndpointConfigArn"]))
+    ensure_resource(sagemaker, "endpoint config", request)
+    return str(request["EndpointConfigName"])
 
 
 def restore_config(sagemaker: SageMakerClient, endpoint: str, recorded: Recorded, *, sleep: Sleep = time.sleep) -> bool:

@@ -6,9 +6,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from slipway.endpoints.previous import solo_config
-from slipway.endpoints.resource import describe, ensure_resource, tags_of
-from slipway.endpoints.restore import restore_config
+from slipway.endpoints.resource import describe
+from slipway.endpoints.restore import ensure_solo_config, restore_config
 from slipway.endpoints.scaling import ensure_scaling, remove_scaling
 from slipway.endpoints.settle import settled
 from slipway.errors import LeaseHeldError, ResourceConflictError, SlipwayError
@@ -117,11 +116,9 @@ class OldChampionOperator(HousekeepingOperator):
                 f"{spec.endpoint_name('prod')} serves by endpoint config {champion.config_name}, which was deleted: "
                 "the one of the champion alone cannot be made of it. Deploy its model version again."
             )
-        tags = tags_of(sagemaker, config["EndpointConfigArn"])
-        request = solo_config(spec.name, config, left.variant, left.instances, tags)
-        ensure_resource(sagemaker, "endpoint config", request)
+        alone = ensure_solo_config(sagemaker, spec.name, config, left.variant, left.instances)
         share = VariantShare(weight=1.0, instances=left.instances)
-        recorded = Recorded(config_name=str(request["EndpointConfigName"]), variants={left.variant: share})
+        recorded = Recorded(config_name=alone, variants={left.variant: share})
         restore_config(sagemaker, spec.endpoint_name("prod"), recorded)
 
     def _hook(self, spec: ServiceSpec) -> SlipwayAwsHook:

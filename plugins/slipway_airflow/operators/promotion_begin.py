@@ -10,10 +10,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from slipway.aws_errors import aws_call
 from slipway.canary.plan import CanaryPlan
-from slipway.endpoints.previous import solo_config
 from slipway.endpoints.requests import variant_name
-from slipway.endpoints.resource import describe, ensure_resource, tags_of
-from slipway.endpoints.restore import recorded_from
+from slipway.endpoints.resource import describe
+from slipway.endpoints.restore import ensure_solo_config, recorded_from
 from slipway.endpoints.two_variants import champion_variant_name
 from slipway.errors import EndpointFailedError, SlipwayError, SupersededError
 from slipway.state import EndpointState, Place, Promotion, Recorded
@@ -139,10 +138,9 @@ class PromotionBeginOperator(StageOperator):
         sagemaker, champion = self.hook.client("sagemaker"), champion_variant_name(self.endpoint, recorded)
         with aws_call(f"read endpoint config {recorded.config_name}"):
             config = sagemaker.describe_endpoint_config(EndpointConfigName=recorded.config_name)
-        share, tags = recorded.variants[champion], tags_of(sagemaker, config["EndpointConfigArn"])
-        request = solo_config(self.spec.name, config, champion, share.instances, tags)
-        ensure_resource(sagemaker, "endpoint config", request)
-        return Recorded(config_name=request["EndpointConfigName"], variants={champion: share})
+        share = recorded.variants[champion]
+        alone = ensure_solo_config(sagemaker, self.spec.name, config, champion, share.instances)
+        return Recorded(config_name=alone, variants={champion: share})
 
     def _recorded(self) -> Recorded | None:
         description = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from slipway.endpoints.previous import WayBack, find_way_back, is_solo, previous_champion, solo_config
-from slipway.endpoints.resource import describe, ensure_resource, tags_of
+from slipway.endpoints.previous import WayBack, find_way_back, is_solo, previous_champion
+from slipway.endpoints.resource import describe
+from slipway.endpoints.restore import ensure_solo_config
 from slipway.errors import SlipwayError
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.stage import StageOperator
@@ -73,7 +74,5 @@ class RollbackBeginOperator(StageOperator):
         way = find_way_back(previous, describe(sagemaker, "endpoint", self.endpoint), config)
         if config is None or is_solo(config, way):
             return way
-        tags = tags_of(sagemaker, config["EndpointConfigArn"])
-        request = solo_config(self.spec.name, config, way.variant, way.instances, tags)
-        ensure_resource(sagemaker, "endpoint config", request)
-        return WayBack(**{**asdict(way), "config_name": request["EndpointConfigName"]})
+        alone = ensure_solo_config(sagemaker, self.spec.name, config, way.variant, way.instances)
+        return replace(way, config_name=alone)

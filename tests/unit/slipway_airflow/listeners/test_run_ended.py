@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-from airflow.models import DagRun, Log, TaskInstance, import_all_models
-from airflow.models.base import Base
+from airflow.models import DagRun, Log, TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunType
-from sqlalchemy import create_engine, insert
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from slipway_airflow.listeners.run_ended import ended_by, on_dag_run_failed
 
 DAG, RUN = "flights.promote", "manual__1"
 BEGAN = datetime(2026, 5, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def session() -> Iterator[Session]:
-    import_all_models()
-    engine = create_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    with Session(engine) as session:
-        yield session
 
 
 def run_of(session: Session, *, dag_id: str = DAG, begun: bool = True) -> DagRun:

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import pytest
-from airflow.models import DagRun, import_all_models
-from airflow.models.base import Base
+from airflow.models import DagRun
 from airflow.models.xcom import XComModel
 from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunType
-from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from slipway_airflow.listeners.run_note import WHY_KEY, on_dag_run_failed
 
 DAG, RUN = "flights.promote", "manual__1"
 WHY = "Release 3f was rolled back: failed: step_1.judge; the endpoint serves flights-1 again."
-
-
-@pytest.fixture
-def session() -> Iterator[Session]:
-    import_all_models()
-    engine = create_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    with Session(engine) as session:
-        yield session
 
 
 def run_of(session: Session, run_id: str = RUN, *, why: str | None = WHY, note: str | None = None) -> DagRun:
