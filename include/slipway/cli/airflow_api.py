@@ -46,10 +46,10 @@ class AirflowApi:
 
     def dags(self, *, prefix: str = "", tag: str = "") -> list[Dag]:
         """Return the DAGs whose id begins with ``prefix`` and that carry ``tag``, without those that are gone."""
+        # Airflow cuts what is no letter or digit off a prefix: for "flights." it also finds "flights-spark.deploy".
         filters = {"dag_id_prefix_pattern": prefix, "tags": tag}
-        return [
-            records.dag(each) for each in self._http.pages("/dags", "dags", {k: v for k, v in filters.items() if v})
-        ]
+        found = self._http.pages("/dags", "dags", {k: v for k, v in filters.items() if v})
+        return [dag for dag in map(records.dag, found) if dag.dag_id.startswith(prefix)]
 
     def dag(self, dag_id: str) -> Dag:
         """Return one DAG; UnknownServiceError lists the services when there is none."""
@@ -141,7 +141,7 @@ class AirflowApi:
         if prefix:
             query["dag_id_prefix_pattern"] = prefix
         found = self._http.pages("/dags/~/dagRuns/~/hitlDetails", "hitl_details", query)
-        return [records.approval(each) for each in found]
+        return [approval for approval in map(records.approval, found) if approval.dag_id.startswith(prefix)]
 
     def answer_approval(self, approval: Approval, option: str, fields: dict[str, Any] | None = None) -> None:
         """Answer a question.

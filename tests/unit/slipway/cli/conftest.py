@@ -111,7 +111,7 @@ class FakeAirflow:
         found = [
             dag
             for dag_id, dag in sorted(self.dags.items())
-            if dag_id.startswith(query.get("dag_id_prefix_pattern", ""))
+            if dag_id.startswith(_searched(query))
             and ("tags" not in query or query["tags"] in [tag["name"] for tag in dag["tags"]])
         ]
         return 200, {"dags": _page(found, query), "total_entries": len(found)}
@@ -175,11 +175,10 @@ class FakeAirflow:
         return (200, RECORDED["log"]) if known and number == "1" else (404, ERRORS["no_log"])
 
     def list_questions(self, user: str, query: dict[str, str], body: Any) -> Answer:
-        prefix = query.get("dag_id_prefix_pattern", "")
         found = [
             each
             for each in self.questions
-            if each["task_instance"]["dag_id"].startswith(prefix)
+            if each["task_instance"]["dag_id"].startswith(_searched(query))
             and each["task_instance"]["state"] == query.get("state", each["task_instance"]["state"])
             and str(each["response_received"]).lower() == query.get("response_received", "false")
         ]
@@ -204,6 +203,11 @@ class FakeAirflow:
         question["task_instance"]["state"] = "success" if body["chosen_options"] == ["Approve"] else "failed"
         self.answers.append({"user": user, "dag_run_id": run, "map_index": index, **body})
         return 200, {**RECORDED["hitl_answer"], **body}
+
+
+def _searched(query: dict[str, str]) -> str:
+    """What Airflow searches for: it cuts what is no letter or digit off the end of a prefix."""
+    return re.sub(r"[^A-Za-z0-9]+$", "", query.get("dag_id_prefix_pattern", ""))
 
 
 def _page(found: list[Any], query: dict[str, str]) -> list[Any]:

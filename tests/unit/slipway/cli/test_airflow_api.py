@@ -63,7 +63,8 @@ def test_a_given_token_is_used_and_not_renewed(airflow: FakeAirflow) -> None:
 def test_dags_by_prefix_and_tag_over_many_pages(airflow: FakeAirflow, api: AirflowApi) -> None:
     for n in range(230):
         airflow.add_dag(f"service{n:03}.deploy", tags=("deploy",))
-    assert len(api.dags(tag="deploy")) == 231
+    airflow.add_dag("flights-spark.deploy", tags=("deploy",))  # of another service, though Airflow finds it, too
+    assert len(api.dags(tag="deploy")) == 232
     assert [dag.dag_id for dag in api.dags(prefix="flights.")] == ["flights.deploy", "flights.promote"]
 
 
@@ -197,6 +198,8 @@ def test_questions_that_wait(airflow: FakeAirflow, api: AirflowApi) -> None:
     assert approval.options == ("Approve", "Reject")
     assert (approval.fields, approval.approver_ids) == ({"reason": ""}, ("admin",))
     assert api.pending_approvals("churn.") == []
+    airflow.questions[0]["task_instance"]["dag_id"] = "flights-spark.deploy"
+    assert api.pending_approvals("flights.") == [], "another service's question is not this one's to answer"
 
 
 def test_an_answer_fills_in_the_form(airflow: FakeAirflow, api: AirflowApi) -> None:
