@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from slipway.canary.alarm import require_alarm
 from slipway.canary.capture_source import CaptureMetricSource, JoinedMetricSource
+from slipway.canary.comparison import JudgePolicy
 from slipway.canary.evaluation import FULL_WEIGHT_PCT, StepRules
 from slipway.canary.gate_watch import GateWatch, GuardedStep
-from slipway.canary.judge import JudgePolicy
 from slipway.canary.metric_source import CloudWatchMetricSource, MetricSource, ReferenceMetricSource
 from slipway.canary.watch import StepWatch, WatchedStep
 from slipway.canary.window import MetricWindow

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from slipway.canary.judge import JudgePolicy, Look, Verdict, judge
+from slipway.canary.comparison import JudgePolicy, Verdict
+from slipway.canary.judge import Look, judge
 from slipway.canary.metric_source import MetricSource
 from slipway.canary.patience import Hold, seconds_on_hold
 from slipway.canary.progress import StepProgress

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from slipway.canary.comparison import Verdict
 from slipway.canary.evaluation import Evaluation, StepRules, evaluate
-from slipway.canary.judge import Verdict
 from slipway.canary.metric_source import MetricSource
 from slipway.canary.progress import find_step, with_step
 from slipway.canary.step import Action, StepDecision

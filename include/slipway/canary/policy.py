@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.canary.judge import JudgePolicy
+from slipway.canary.comparison import JudgePolicy
 from slipway.canary.metric_source import ANSWER, ERROR, REJECTED, SLOW, UNLIKE
 from slipway.canary.plan import CanaryPlan
 from slipway.spec import PromoteSpec

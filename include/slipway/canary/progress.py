@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from slipway.canary.judge import Verdict
+from slipway.canary.comparison import Verdict
 
 
 class Question(BaseModel):

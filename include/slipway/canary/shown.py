@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from slipway.canary.comparison import ComparisonResult
 from slipway.canary.counts import ArmCounts
-from slipway.canary.judge import ComparisonResult, Look
+from slipway.canary.judge import Look
 
 
 def lines_of(look: Look) -> tuple[str, ...]:

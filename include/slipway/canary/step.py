@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from slipway.canary.judge import Look, Verdict
+from slipway.canary.comparison import Verdict
+from slipway.canary.judge import Look
 
 OnInconclusive = Literal["ask", "roll_back", "promote"]
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from slipway.canary.comparison import Verdict
 from slipway.canary.evaluation import Evaluation, StepRules, evaluate, step_clock
-from slipway.canary.judge import Look, Verdict
+from slipway.canary.judge import Look
 from slipway.canary.metric_source import MetricSource
 from slipway.canary.progress import StepProgress, find_step, with_step
 from slipway.canary.step import Action, StepDecision, StepFlags, decide

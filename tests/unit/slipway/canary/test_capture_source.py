@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from slipway.canary.capture_source import MIN_ANSWERS, CaptureMetricSource, JoinedMetricSource
+from slipway.canary.comparison import Verdict
 from slipway.canary.counts import ArmCounts, ComparisonCounts
-from slipway.canary.judge import Verdict, judge
+from slipway.canary.judge import judge
 from slipway.canary.metric_source import ReferenceMetricSource
 from slipway.canary.plan import ALPHA_SHARES, CanaryPlan
 from slipway.canary.policy import judge_policies

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from slipway.canary.comparison import Verdict
 from slipway.canary.gate_watch import GateWatch, GuardedStep
-from slipway.canary.judge import Verdict
 from slipway.canary.step import Action
 from slipway.canary.watch import WatchedStep
 from slipway.errors import EndpointBusyError

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slipway.canary.comparison import INTERVAL_ALPHA, JudgePolicy, Verdict, compare, requests_needed
 from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
-from slipway.canary.judge import INTERVAL_ALPHA, JudgePolicy, Verdict, compare, judge, requests_needed
+from slipway.canary.judge import judge
 from slipway.errors import InvalidInputError
 
 POLICY = JudgePolicy(alpha=0.01)
@@ -122,7 +123,7 @@ def test_a_release_at_the_limit_passes_beside_a_worse_champion_no_more_often_tha
 
 
 def _passes(period, policy) -> bool:
-    from slipway.canary.judge import _log_e_value_no_worse, _no_worse
+    from slipway.canary.comparison import _log_e_value_no_worse, _no_worse
 
     found = counts(period)
     arms = (found.challenger, found.champion, policy)
@@ -241,7 +242,7 @@ def test_healthy_releases_are_rolled_back_no_more_often_than_alpha_over_25_looks
 
 
 def _fails(periods, policy) -> bool:
-    from slipway.canary.judge import _log_e_value_worse
+    from slipway.canary.comparison import _log_e_value_worse
 
     return _log_e_value_worse(counts(*[tuple(map(int, p)) for p in periods]), policy) >= math.log(1 / policy.alpha)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from slipway.canary.judge import Verdict
+from slipway.canary.comparison import Verdict
 from slipway.canary.plan import CanaryPlan
 from slipway.canary.progress import StepProgress
 from slipway.errors import InvalidParamsError

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.canary.judge import JudgePolicy, judge
+from slipway.canary.comparison import JudgePolicy
+from slipway.canary.judge import judge
 from slipway.canary.shown import lines_of
 from tests.unit.slipway.canary.test_judge import counts
 

@@ -1,6 +1,7 @@
 import pytest
 
-from slipway.canary.judge import Look, Verdict
+from slipway.canary.comparison import Verdict
+from slipway.canary.judge import Look
 from slipway.canary.step import Action, StepClock, StepFlags, decide
 
 EARLY = StepClock(elapsed_seconds=10, bake_seconds=600, max_hold_seconds=3600)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from slipway.canary.comparison import JudgePolicy, Verdict
 from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
 from slipway.canary.evaluation import StepRules
-from slipway.canary.judge import JudgePolicy, Verdict
 from slipway.canary.plan import CanaryPlan
 from slipway.canary.progress import Question, StepProgress, find_step
 from slipway.canary.step import Action

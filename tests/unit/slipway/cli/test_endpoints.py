@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from slipway.canary.judge import Verdict
+from slipway.canary.comparison import Verdict
 from slipway.canary.progress import Question, StepProgress
 from slipway.cli.endpoints import _notes
 from slipway.state import EndpointState, Promotion

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.canary.judge import Verdict
+from slipway.canary.comparison import Verdict
 from slipway.canary.plan import CanaryPlan
 from slipway.canary.progress import StepProgress
 from slipway.ledger import Ledger, LedgerRecord
