@@ -11,6 +11,7 @@ What the repository has is never sent again, so a build that broke off goes on w
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from slipway.images.wheel_group import group_pins, parse_pins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
 
     from slipway.artifacts.lock import DependencyLock
     from slipway.images.layer import Layer, LocalLayer
@@ -162,6 +164,7 @@ class _Build:
     ) -> None:
         self._request, self._base, self._registry = request, base, registry
         self._work, self._on_progress = work, on_progress
+        self._removal = ThreadPoolExecutor(1, thread_name_prefix="removal")  # of what is packed, beside its upload
         self._store = LayerStore(registry, request.repository, layers_dir, request.platform, on_progress)
         self._groups = group_pins(parse_pins(request.lock.text))
         self._stack_tag = stack_tag(self._groups, base.digest, request.python, request.platform)
@@ -175,7 +178,7 @@ class _Build:
     def run(self) -> tuple[Image, bool]:
         """Build and push; return the image and whether it was there already."""
         request = self._request
-        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="image") as pool:
+        with self._removal, ThreadPoolExecutor(_PARALLEL, thread_name_prefix="image") as pool:
             packing = pool.submit(self._pack_model)
             stored = self._registry.get_manifest(request.repository, request.tag)
             if stored:
@@ -183,10 +186,9 @@ class _Build:
                 if image:
                     return image, True
             app = pool.submit(self._app_layer)
+            model = pool.submit(self._model_layer, packing)
             stack = self._stack(pool)
-            model = packing.result()
-            push_layer(self._registry, request.repository, model, self._on_progress)
-            image = self._assemble((*stack, app.result(), model.layer))
+            image = self._assemble((*stack, app.result(), model.result()))
         push_config(self._registry, request.repository, image)
         try:
             self._registry.put_manifest(request.repository, request.tag, image.manifest)
@@ -218,6 +220,11 @@ class _Build:
         settings = {"labels": dict(request.labels), "environment": dict(request.environment)}
         return content_key(_FORMAT, self._stack_tag, self._app_digest, model.diff_id, settings)
 
+    def _model_layer(self, packing: Future[LocalLayer]) -> Layer:
+        local = packing.result()
+        push_layer(self._registry, self._request.repository, local, self._on_progress)
+        return local.layer
+
     def _app_layer(self) -> Layer:
         python = self._request.python
         tag = f"app-{content_key(_FORMAT, self._app_digest, python)}"
@@ -238,9 +245,15 @@ class _Build:
 
     def _group_layer(self, group: WheelGroup) -> Layer:
         python, platform = self._request.python, self._request.platform
-        return self._store.find_or_build(
-            group.tag(python, platform), lambda: build_group(group, python, platform, self._work, self._on_progress)
-        )
+
+        def build() -> LocalLayer:
+            tree = self._work / f"tree-{group.name}"
+            try:
+                return build_group(group, python, platform, tree, self._work, self._on_progress)
+            finally:
+                self._removal.submit(shutil.rmtree, tree, ignore_errors=True)
+
+        return self._store.find_or_build(group.tag(python, platform), build)
 
     def _copy_base_layer(self, layer: Layer) -> None:
         if self._base.source:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -43,5 +45,27 @@ def compile_tree(folder: Path, prefix: str, python: str) -> None:
     Raises:
         BaseImageError: no interpreter of that version.
     """
+    with compiling(folder, prefix, python) as complete:
+        complete()
+
+
+@contextmanager
+def compiling(folder: Path, prefix: str, python: str) -> Iterator[Callable[[], None]]:
+    """Compile as `compile_tree` does, beside the block.
+
+    Yields:
+        A function that returns when all is compiled.
+
+    Raises:
+        BaseImageError: no interpreter of that version.
+    """
     call = [interpreter(python), "-I", "-S", str(_WORKER), str(folder), prefix, str(os.cpu_count() or 1)]
-    subprocess.run(call, check=True, env={"PATH": os.defpath, "PYTHONHASHSEED": "0"}, stdin=subprocess.DEVNULL)
+    environment = {"PATH": os.defpath, "PYTHONHASHSEED": "0"}
+    # Leaving the block waits in any case: what writes into the folder must not outlive it.
+    with subprocess.Popen(call, env=environment, stdin=subprocess.DEVNULL) as process:
+
+        def complete() -> None:
+            if process.wait():
+                raise subprocess.CalledProcessError(process.returncode, call)
+
+        yield complete

@@ -23,7 +23,7 @@ HEAVY = (
     "torch*", "transformers", "treelite", "triton", "xgboost*",
 )  # fmt: skip
 TAIL_DRAWERS = 8  # layers for all the rest: few enough for engines, many enough that one bump re-sends little
-_FORMAT = 1  # of a layer's content; raised when the same lock shall give other bytes
+_FORMAT = 2  # of a layer's content; raised when the same lock shall give other bytes
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _HASH = re.compile(r"--hash[= ](\S+)")
 

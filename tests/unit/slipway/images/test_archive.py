@@ -119,6 +119,42 @@ def test_progress_is_told_in_bytes_up_to_the_end(tmp_path: Path) -> None:
     assert (told[-1].done_bytes, told[-1].total_bytes) == (3_500_000, 3_500_000)
 
 
+def test_bytecode_is_packed_last_and_may_be_made_meanwhile(tmp_path: Path) -> None:
+    modules = {"__main__.py": b"1", "a/m.py": b"2", "a/b/n.py": b"3", "z.py": b"4"}
+    cached = {"__pycache__/z.pyc": b"5", "a/__pycache__/m.pyc": b"6", "a/b/__pycache__/n.pyc": b"7" * 9}
+    there = plant(tmp_path / "there", {**modules, **cached})
+    growing = plant(tmp_path / "growing", modules)
+    told: list[Progress] = []
+    first = write_layer(there, "/m", tmp_path / "out", bytecode=lambda: None)
+    made = write_layer(
+        growing, "/m", tmp_path / "out2", bytecode=lambda: plant(growing, cached), on_progress=told.append
+    )
+    assert made.layer == first.layer
+    assert (told[-1].done_bytes, told[-1].total_bytes) == (15, 15)
+    assert [name.removeprefix("m/") for name in members(made)] == [
+        *("m", "__main__.py", "a", "a/b", "a/b/n.py", "a/m.py", "z.py"),
+        *("__pycache__", "__pycache__/z.pyc", "a/__pycache__", "a/__pycache__/m.pyc"),
+        *("a/b/__pycache__", "a/b/__pycache__/n.pyc"),
+    ]
+
+
+def test_a_model_that_brings_bytecode_is_packed_in_the_order_of_names(tmp_path: Path) -> None:
+    tree = plant(tmp_path / "m", {"code/__pycache__/m.pyc": b"1", "code/m.py": b"2"})
+    assert list(members(write_layer(tree, "/m", tmp_path / "out")))[2:] == [
+        *("m/code/__pycache__", "m/code/__pycache__/m.pyc", "m/code/m.py")
+    ]
+
+
+def test_files_of_all_sizes_around_a_block_come_back(tmp_path: Path) -> None:
+    sizes = [0, 1, 511, 512, 513, (1 << 18) - 512, 1 << 18, (1 << 18) + 1, 3 << 18]
+    files = {f"{size:09}": os.urandom(size) for size in sizes}
+    local = write_layer(plant(tmp_path / "m", files), "/m", tmp_path / "out")
+    with tarfile.open(local.path) as tar:
+        assert {m.name: tar.extractfile(m).read() for m in tar if m.isreg()} == {  # type: ignore[union-attr]
+            f"m/{name}": content for name, content in files.items()
+        }
+
+
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\x00"), min_size=1, max_size=60).filter(
     lambda name: name not in {".", ".."} and not name.startswith(".wh.") and len(name.encode()) < 250
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import BaseImageError
-from slipway.images.bytecode import compile_tree, interpreter
+from slipway.images.bytecode import compile_tree, compiling, interpreter
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 MODULE = """def f{m}(x):
@@ -68,6 +68,20 @@ def test_tests_and_what_is_no_python_are_left_alone(tmp_path: Path) -> None:
     root = plant(tmp_path, sources)
     compile_tree(root, "/x", HERE)
     assert {Path(name).name.partition(".")[0] for name in compiled(root)} == {"a", "z\u00e9"}
+
+
+def test_nothing_writes_into_the_folder_after_the_block(tmp_path: Path) -> None:
+    root = plant(tmp_path, SOURCES)
+    with pytest.raises(KeyError), compiling(root, "/x", HERE):
+        raise KeyError
+    assert len(compiled(root)) == len(SOURCES)
+
+
+def test_a_compiler_that_fails_is_no_success(tmp_path: Path) -> None:
+    root = plant(tmp_path, {"m.py": "x = 1\n"})
+    (root / "__pycache__").symlink_to("/dev/null")
+    with pytest.raises(subprocess.CalledProcessError), compiling(root, "/x", HERE) as complete:
+        complete()
 
 
 def test_an_interpreter_that_is_not_here_is_said() -> None:
