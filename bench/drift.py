@@ -104,7 +104,8 @@ def profile_and_judge(threads: int) -> Callable[[Path, Reference], int]:
     """Ours: from the file to the verdict."""
 
     def run(folder: Path, reference: Reference) -> int:
-        window = profile_batches(read_batches([folder / "window.parquet"]), reference.bins, threads=threads)
+        batches = read_batches([folder / "window.parquet"], threads=threads)
+        window = profile_batches(batches, reference.bins, threads=threads)
         judge(reference.baseline, window, DriftPolicy())
         return window.rows
 

@@ -37,7 +37,7 @@ def profile_files(files: Sequence[Path], baseline: Path | None, as_json: bool) -
         as_json: Print the whole profile as JSON instead of a table.
     """
     reference = read_reference(baseline.read_bytes()) if baseline else reference_of_files(files)
-    profile = profile_batches(read_batches(files), reference.bins, threads=_threads())
+    profile = profile_batches(read_batches(files, threads=_threads()), reference.bins, threads=_threads())
     if as_json:
         typer.echo(json.dumps(to_json(profile)))
         return
@@ -61,7 +61,7 @@ def compare_files(before: Path, after: Path, tolerance: float, as_json: bool) ->
         Exit code: 0, or 1 when something drifted.
     """
     reference = read_reference(before.read_bytes()) if before.suffix == ".json" else reference_of_files([before])
-    window = profile_batches(read_batches([after]), reference.bins, threads=_threads())
+    window = profile_batches(read_batches([after], threads=_threads()), reference.bins, threads=_threads())
     # One comparison: one false alarm in a hundred.
     found = judge(reference.baseline, window, DriftPolicy(tolerance=tolerance, runs_per_year=100))
     rows = [
@@ -89,15 +89,19 @@ def reference_of_files(files: Sequence[Path]) -> Reference:
     return learn_reference(lambda: read_batches(files), schema, {"source": "files"})
 
 
-def read_batches(files: Iterable[Path]) -> Iterator[pa.RecordBatch]:
+def read_batches(files: Iterable[Path], *, threads: int = 1) -> Iterator[pa.RecordBatch]:
     """Read Parquet and CSV files as batches, one at a time.
+
+    Args:
+        files: Of one table.
+        threads: With more than one, the columns of a Parquet file are decoded side by side, which takes more memory.
 
     Raises:
         InvalidInputError: A file is missing, or neither of the two.
     """
     for file in files:
         try:
-            yield from _open(file)
+            yield from _open(file, threads > 1)
         except (OSError, ValueError) as error:  # Arrow's own errors are ValueErrors
             raise InvalidInputError(f"{file}: {str(error).splitlines()[0]}") from None
 
@@ -134,7 +138,7 @@ def _schema(files: Sequence[Path]) -> ModelSchema:
     return schema_of_table(first.schema)
 
 
-def _open(file: Path) -> Iterator[pa.RecordBatch]:
+def _open(file: Path, side_by_side: bool) -> Iterator[pa.RecordBatch]:
     if file.suffix.lower() == ".csv":
         import pyarrow.csv
 
@@ -148,4 +152,4 @@ def _open(file: Path) -> Iterator[pa.RecordBatch]:
     with pyarrow.parquet.ParquetFile(
         file, read_dictionary=texts, pre_buffer=False, buffer_size=_COLUMN_BYTES
     ) as source:
-        yield from source.iter_batches(batch_size=_BATCH_ROWS)
+        yield from source.iter_batches(batch_size=_BATCH_ROWS, use_threads=side_by_side)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slipway.canonical import content_digest
 from slipway.drift.lookup import Lookup
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Bins between the lowest and the highest value of the baseline. 256 keep the error of a binned
 #: Kolmogorov-Smirnov distance below about 1/256 where values do not repeat.
@@ -65,6 +68,26 @@ class CategoryBins:
         """Know the most frequent values of the baseline, ties by name."""
         ranked = sorted(counts, key=lambda value: (-counts[value], value))
         return cls(known=tuple(sorted(ranked[:KNOWN_CATEGORIES])))
+
+    def places(self, values: pa.Array) -> NDArray[np.int64]:
+        """For each text of an Arrow column, its place among the known values; -1 for others."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        known, none = self._known
+        found = pc.fill_null(pc.index_in(pc.cast(values, pa.string()), value_set=known), none)
+        return np.asarray(np.from_dlpack(found), dtype=np.int64)
+
+    @cached_property
+    def _known(self) -> tuple[pa.Array, pa.Scalar]:
+        """The known values and -1 for Arrow; from buffers, because its own way imports pandas, for nothing."""
+        import pyarrow as pa
+
+        texts = [value.encode() for value in self.known]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+        none = pa.Array.from_buffers(pa.int32(), 1, [None, pa.py_buffer(np.array([-1], np.int32))])[0]
+        return pa.Array.from_buffers(pa.string(), len(texts), buffers), none
 
 
 Bins = NumericBins | CategoryBins

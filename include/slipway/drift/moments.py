@@ -26,7 +26,7 @@ class Moments:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Moments:
-        """Moments of finite values."""
+        """Moments of finite values; where some are not, neither is the range."""
         if values.size == 0:
             return cls()
         with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float: the spread is infinite
@@ -34,6 +34,11 @@ class Moments:
             apart = values - mean
             squares = float(np.square(apart, out=apart).sum())
         return cls(values.size, mean, squares, float(values.min()), float(values.max()))
+
+    @property
+    def finite(self) -> bool:
+        """Whether all values were finite: a value that is not shows in the lowest or in the highest."""
+        return self.count == 0 or (math.isfinite(self.minimum) and math.isfinite(self.maximum))
 
     @property
     def standard_deviation(self) -> float:

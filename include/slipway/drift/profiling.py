@@ -59,9 +59,8 @@ def finite_numbers(values: Any) -> NDArray[np.float64]:
 def category_counts_of(values: Any) -> dict[str, int]:
     """Return how often each category occurs in an Arrow column."""
     found: dict[str, int] = {}
-    for value, count in _value_counts(values):
-        if isinstance(value, str):
-            found[value] = found.get(value, 0) + count
+    if not _nested(values.type):
+        _add_counts(found, *_distinct(values))
     return found
 
 
@@ -70,10 +69,13 @@ def _numeric(values: pa.Array | None, bins: NumericBins, rows: int) -> NumericPr
     if values is None:
         return NumericProfile(np.zeros(size, dtype=np.int64), missing=rows)
     numbers, missing, mismatched = _as_numbers(values)
-    finite = _finite(numbers)
+    moments, finite = Moments.of(numbers), numbers
+    if not moments.finite:
+        finite = _finite(numbers)
+        moments = Moments.of(finite)
     undefined = int(np.isnan(numbers).sum()) if finite.size < numbers.size else 0
     infinite = numbers.size - finite.size - undefined
-    return NumericProfile(bins.counts(finite), Moments.of(finite), missing + undefined, infinite, mismatched)
+    return NumericProfile(bins.counts(finite), moments, missing + undefined, infinite, mismatched)
 
 
 def _finite(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,38 +119,62 @@ def _parsed(present: Any, missing: int) -> tuple[NDArray[np.float64], int, int]:
 
 
 def _categorical(values: pa.Array | None, bins: CategoryBins, rows: int) -> CategoryProfile:
-    size = len(bins.known)
-    counts = np.zeros(size, dtype=np.int64)
+    counts = np.zeros(len(bins.known), dtype=np.int64)
     if values is None:
         return CategoryProfile(counts, missing=rows)
-    position = {value: index for index, value in enumerate(bins.known)}
+    if _nested(values.type):
+        missing = sum(item is None for item in values.to_pylist())
+        return CategoryProfile(counts, missing=missing, mismatched=rows - missing)
+    found, times = _distinct(values)
+    places = bins.places(found)
+    known = places >= 0
+    np.add.at(counts, places[known], times[known])
     new: dict[str, int] = {}
-    missing = mismatched = 0
-    for value, count in _value_counts(values):
-        if value is None:
-            missing += count
-        elif not isinstance(value, str):
-            mismatched += count
-        elif value in position:
-            counts[position[value]] += count
-        else:
-            new[value] = new.get(value, 0) + count
+    _add_counts(new, _taken(found, ~known), times[~known])
     kept, unnamed = keep_smallest_hashes(new)
-    return CategoryProfile(counts, kept, unnamed, missing, mismatched)
+    return CategoryProfile(counts, kept, unnamed, missing=rows - int(times.sum()))
 
 
-def _value_counts(values: Any) -> list[tuple[Any, int]]:
-    """Values with their counts; a value may come more than once, when a dictionary holds it more than once."""
+def _nested(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_nested(kind.value_type if pa.types.is_dictionary(kind) else kind))
+
+
+def _add_counts(counts: dict[str, int], values: pa.Array, times: NDArray[np.int64]) -> None:
+    for value, count in zip(values.to_pylist(), times.tolist(), strict=True):
+        counts[value] = counts.get(value, 0) + count
+
+
+def _distinct(values: Any) -> tuple[pa.Array, NDArray[np.int64]]:
+    """Values as texts, and how often each occurs; one may come more than once, when a dictionary holds it so."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    types, kind = pa.types, values.type
-    encoded = types.is_dictionary(kind)
-    if encoded:
-        kind = kind.value_type
-    if types.is_nested(kind):
-        return [(item, 1) if item is None else (object(), 1) for item in values.to_pylist()]
-    if not (types.is_string(kind) or types.is_large_string(kind)):
-        values = pc.cast(values.dictionary_decode() if encoded else values, pa.string())
-    found = pc.value_counts(values)
-    return list(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True))
+    if not pa.types.is_dictionary(values.type):
+        values = pc.dictionary_encode(_texts(values))
+    codes = np.asarray(np.from_dlpack(values.indices.drop_null())).astype(np.intp)
+    times = np.bincount(codes, minlength=len(values.dictionary))
+    found = _texts(values.dictionary)
+    counted = times > 0
+    if found.null_count:
+        counted &= np.from_dlpack(pc.cast(found.is_valid(), pa.uint8())).astype(np.bool_)
+    return _taken(found, counted), times[counted]
+
+
+def _taken(values: pa.Array, chosen: NDArray[np.bool_]) -> pa.Array:
+    import pyarrow as pa
+
+    if chosen.all():
+        return values
+    places = np.flatnonzero(chosen)
+    # From buffers, because Arrow's own way would import pandas, for nothing.
+    return values.take(pa.Array.from_buffers(pa.int64(), places.size, [None, pa.py_buffer(places)]))
+
+
+def _texts(values: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = values.type
+    return values if pa.types.is_string(kind) or pa.types.is_large_string(kind) else pc.cast(values, pa.string())

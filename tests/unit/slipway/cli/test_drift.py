@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -53,6 +55,27 @@ def test_a_profile_is_printed_as_text_and_as_json(tables):
     document = json.loads(run("profile", tables / "before.parquet", "--json").stdout)
     assert document["rows"] == 5000
     assert sum(document["columns"]["c"]["counts"]) == 5000
+
+
+_COUNT = """
+import sys
+from pathlib import Path
+from slipway.cli.drift import read_batches
+from slipway.drift.engines.threads import profile_batches
+from slipway.drift.reference import read_reference
+table, baseline = map(Path, sys.argv[1:])
+reference = read_reference(baseline.read_bytes())
+profile = profile_batches(read_batches([table]), reference.bins)
+assert profile.columns["c"].rows == 3000
+assert "pandas" not in sys.modules
+"""
+
+
+def test_a_parquet_file_is_counted_without_pandas(tables):
+    (tables / "baseline.json").write_bytes(make_reference(frame(5000, 0)).to_bytes())
+    command = [sys.executable, "-c", _COUNT, tables / "moved.parquet", tables / "baseline.json"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_what_is_no_table_is_said_in_one_line(tmp_path):

@@ -1,4 +1,5 @@
 import math
+import pickle
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -21,10 +22,13 @@ words = st.one_of(st.none(), st.sampled_from(["a", "b"]), st.text(max_size=4))
 batches = st.lists(st.tuples(numbers, words), max_size=40)
 
 
-def profile(rows) -> Profile:
+def batch_of(rows) -> pa.RecordBatch:
     columns = list(zip(*rows, strict=True)) or [(), ()]
-    batch = pa.record_batch([pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)], SCHEMA)
-    return profile_batch(batch, BINS)
+    return pa.record_batch([pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)], SCHEMA)
+
+
+def profile(rows) -> Profile:
+    return profile_batch(batch_of(rows), BINS)
 
 
 def exact(of: Profile):
@@ -135,6 +139,36 @@ def test_a_dictionary_of_texts_is_counted_as_the_texts(values, start):
             expected.missing,
         )
         assert category_counts_of(encoded) == category_counts_of(plain)
+
+
+@pytest.mark.parametrize("codes", [pa.int8(), pa.uint16(), pa.uint64()])
+def test_what_a_dictionary_holds_in_vain_is_not_counted(codes):
+    dictionary = pa.array(["never", "b", None, "new", "a"])
+    encoded = pa.DictionaryArray.from_arrays(pa.array([1, 2, None, 3, 1], codes), dictionary)
+    found = profile_batch(pa.record_batch([encoded], names=["c"]), BINS).columns["c"]
+    assert (found.counts.tolist(), found.new, found.missing, found.mismatched) == ([0, 2], {"new": 1}, 2, 0)
+    assert category_counts_of(encoded) == {"b": 2, "new": 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "counts", "new", "missing", "mismatched"),
+    [
+        (pa.array(["a", None, "z"], pa.large_string()), [1, 0], {"z": 1}, 1, 0),
+        (pa.array([True, None]), [0, 0], {"true": 1}, 1, 0),
+        (pa.nulls(3), [0, 0], {}, 3, 0),
+        (pa.array([["a"], None, ["b"]]), [0, 0], {}, 1, 2),
+        (pa.array([], pa.string()), [0, 0], {}, 0, 0),
+    ],
+)
+def test_categories_of_other_types(values, counts, new, missing, mismatched):
+    found = profile_batch(pa.record_batch([values], names=["c"]), BINS).columns["c"]
+    assert (found.counts.tolist(), found.new, found.missing, found.mismatched) == (counts, new, missing, mismatched)
+
+
+def test_bins_that_have_counted_can_be_sent_to_another_process():
+    rows = [(1.0, "a"), (None, "new")]
+    profile(rows)
+    assert exact(profile_batch(batch_of(rows), pickle.loads(pickle.dumps(BINS)))) == exact(profile(rows))
 
 
 def test_dictionaries_of_other_types_are_counted_as_what_they_hold():
