@@ -54,12 +54,20 @@ def compare_files(before: Path, after: Path, tolerance: float, as_json: bool) ->
     Args:
         before: Parquet or CSV; or a ``baseline.json``.
         after: Parquet or CSV.
-        tolerance: Distance that does not matter, 0 to 1.
+        tolerance: Distance that does not matter, more than 0 and less than 1.
         as_json: Print JSON.
 
     Returns:
         Exit code: 0, or 1 when something drifted.
+
+    Raises:
+        InvalidInputError: No verdict is possible with the tolerance, or a file cannot be read.
     """
+    if not 0 < tolerance < 1:
+        raise InvalidInputError(
+            f"--tolerance is {tolerance:g}; a number between 0 and 1, neither of them, is expected, such as 0.1: that "
+            "nothing at all changed cannot be shown by any number of rows, and no distance exceeds 1."
+        )
     reference = read_reference(before.read_bytes()) if before.suffix == ".json" else reference_of_files([before])
     window = profile_batches(read_batches([after], threads=_threads()), reference.bins, threads=_threads())
     # One comparison: one false alarm in a hundred.

@@ -42,6 +42,15 @@ def test_comparing_files_names_what_moved_by_exit_code_and_text(tables):
     assert {row["column"] for row in document["findings"] if row["verdict"] == "DRIFTED"} == {"x"}
 
 
+@pytest.mark.parametrize("tolerance", ["0", "1", "-0.1", "1.5", "nan"])
+def test_a_tolerance_that_every_difference_or_none_exceeds_is_refused(tables, tolerance):
+    found = run("compare", tables / "before.parquet", tables / "calm.csv", "--tolerance", tolerance)
+    assert found.exit_code == 2
+    assert f"--tolerance is {float(tolerance):g}" in found.stderr
+    assert "between 0 and 1" in found.stderr
+    assert found.stdout == ""
+
+
 def test_a_logged_baseline_can_stand_for_the_first_file(tables):
     (tables / "baseline.json").write_bytes(make_reference(frame(5000, 0)).to_bytes())
     assert run("compare", tables / "baseline.json", tables / "moved.parquet").exit_code == 1
