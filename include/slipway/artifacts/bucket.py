@@ -7,6 +7,7 @@ with boto3, whose error is then the one that counts.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, TypeVar
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.utils import is_valid_endpoint_url
 
 from slipway.artifacts.location import S3Location
 from slipway.artifacts.manifest import list_objects
 from slipway.artifacts.sync_plan import Entry, Listing
 from slipway.aws_errors import aws_call, error_code
-from slipway.errors import StorageUnavailableError
+from slipway.errors import InvalidInputError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,6 +36,8 @@ _CREDENTIALS_SECONDS = 300
 _MOST_FAILURES = 3
 _ATTEMPTS = 5
 _DELETE_AT_ONCE = 1000
+_REGION = "us-east-1"  # what botocore signs for where an S3 endpoint is named and no region
+_making_client = threading.Lock()  # a boto3 session, which two buckets may share, makes one client at a time
 
 
 class Bucket:
@@ -46,6 +50,9 @@ class Bucket:
         workers: number of threads that will use this object.
         verify: whether to verify TLS certificates, or the path of a CA bundle; None: botocore's default.
         config: settings of the botocore client; they go over Slipway's own.
+
+    Raises:
+        InvalidInputError: the endpoint is no URL.
     """
 
     def __init__(
@@ -65,16 +72,33 @@ class Bucket:
             request_checksum_calculation="when_required",  # what we send carries its MD5
             response_checksum_validation="when_required",  # what we fetch is compared with its ETag
         )
-        with aws_call(f"use {location}", unavailable=StorageUnavailableError):
-            self.client: S3Client = session.client(
-                "s3", endpoint_url=endpoint_url, verify=verify, config=settings.merge(config) if config else settings
-            )
+        _check_endpoint(endpoint_url)
+        settings = settings.merge(config) if config else settings
+        self._make_client: Callable[[], S3Client] = lambda: session.client(
+            "s3", endpoint_url=endpoint_url, verify=verify, config=settings
+        )
+        self._client: S3Client | None = None
         # obstore knows neither a CA bundle of one's own nor botocore's settings (proxies, say): boto3 goes alone then.
         usual = config is None and verify in (None, True)
-        self._store = _open_store(session, self.client, location.bucket) if usual else None
+        self._store = _open_store(session, *self._place(session, endpoint_url), location.bucket) if usual else None
         self.name = location.bucket
         self._failures = 0
         self.hides_tags = False  # learned: this bucket's ETags do not tell the content (KMS encryption)
+
+    @property
+    def client(self) -> S3Client:
+        """boto3's client, made when it is first asked for: that takes longer than to look through a small prefix."""
+        with _making_client:
+            if self._client is None:
+                with self.call(f"use {self.location}"):
+                    self._client = self._make_client()
+            return self._client
+
+    def _place(self, session: boto3.Session, endpoint_url: str | None) -> tuple[str, str]:
+        """Return endpoint and region; botocore knows all the places where an endpoint may be set that is not given."""
+        if endpoint_url:
+            return endpoint_url, session.region_name or _REGION
+        return self.client.meta.endpoint_url, self.client.meta.region_name
 
     def key(self, path: str) -> str:
         """The full key of a path below the prefix."""
@@ -163,18 +187,26 @@ def clean_tag(etag: str | None) -> str:
     return (etag or "").strip('"')
 
 
-def _open_store(session: boto3.Session, client: S3Client, bucket: str) -> S3Store | None:
+def _check_endpoint(endpoint_url: str | None) -> None:
+    """Refuse what is no URL of a server: obstore would end the process over it."""
+    sound = not endpoint_url or (
+        endpoint_url.startswith(("http://", "https://")) and is_valid_endpoint_url(endpoint_url)
+    )
+    if not sound:
+        raise InvalidInputError(f"{endpoint_url!r} is no endpoint: expected a URL such as https://host:port.")
+
+
+def _open_store(session: boto3.Session, endpoint: str, region: str, bucket: str) -> S3Store | None:
     try:
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
     except ImportError:
         return None
-    endpoint = client.meta.endpoint_url
     try:
         return S3Store(
             bucket,
             endpoint=endpoint,
-            region=client.meta.region_name,
+            region=region,
             client_options={"allow_http": endpoint.startswith("http://"), "timeout": timedelta(minutes=5)},
             retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=30)},  # boto3 is more patient
             credential_provider=Boto3CredentialProvider(session, ttl=timedelta(seconds=_CREDENTIALS_SECONDS)),

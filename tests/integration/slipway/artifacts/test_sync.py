@@ -184,6 +184,31 @@ def test_nothing_to_do_makes_no_changing_call(place: Place, tree: Path, monkeypa
     assert set(made) <= {"ListObjectsV2", "HeadObject"}
 
 
+def test_boto3_makes_no_client_for_what_obstore_does_alone(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    client = place.session.client
+    monkeypatch.setattr(place.session, "client", lambda name, **options: made.append(name) or client(name, **options))
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/small").write_bytes(b"1")
+    assert (place.sync(tmp_path / "tree", place.uri()).copied, place.sync(tmp_path / "tree", place.uri()).copied) == (
+        1,
+        0,
+    )
+    assert place.sync(place.uri(), tmp_path / "down").copied == 1
+    assert made == []
+    (tmp_path / "tree/big").write_bytes(bytes(9 * MEBIBYTE))
+    assert place.sync(tmp_path / "tree", place.uri()).copied == 1
+    assert made == ["s3"]
+
+
+@pytest.mark.parametrize("endpoint_url", ["no-url", "http://", "ftp://host", "http://host name/"])
+def test_an_endpoint_that_is_none_is_named(tmp_path: Path, endpoint_url: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"'{endpoint_url}' is no endpoint"):
+        sync("s3://some-bucket/x", str(tmp_path), session=boto3.Session(**KEYS), endpoint_url=endpoint_url)
+
+
 def test_a_copy_inside_s3_passes_no_byte_through_here(place: Place) -> None:
     place.put("x", b"x" * 1000)
     made = journal(place)
