@@ -16,7 +16,7 @@ MEBIBYTE = 1 << 20
 # As boto3 and the AWS CLI have them, so that content which they uploaded gets the same tag from us.
 MULTIPART_BYTES = 8 * MEBIBYTE  # from here on an object goes in parts
 _MOST_PARTS = 10_000
-_BLOCK = 4 * MEBIBYTE
+_BLOCK = MEBIBYTE // 4  # sixteen threads hold one each
 _MULTIPART = re.compile(r"^[0-9a-f]{32}-([0-9]{1,5})$")
 _SINGLE = re.compile(r"^[0-9a-f]{32}$")
 # Part sizes of other common clients: rclone 5, s5cmd 50, then round numbers that people set.

@@ -7,10 +7,19 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from slipway.artifacts.bucket import ORIGIN, Bucket, clean_tag, is_encrypted
-from slipway.artifacts.content_tag import MEBIBYTE, MULTIPART_BYTES, combine, content_digest, part_size, ranges
+from slipway.artifacts.content_tag import (
+    MEBIBYTE,
+    MULTIPART_BYTES,
+    combine,
+    content_digest,
+    part_size,
+    range_digest,
+    ranges,
+)
+from slipway.artifacts.file_range import FileRange
 from slipway.artifacts.local_folder import LocalFolder
 from slipway.artifacts.server_copy import write_origin
 from slipway.artifacts.sync_plan import Entry
@@ -108,23 +117,25 @@ class Upload:
             self._upload_id = begun["UploadId"]
 
     def _part(self, number: int, start: int, length: int) -> Iterable[Work] | None:
-        data = self._read(start, length)
-        digest = content_digest(data)
-        if self._sent.get(number) != digest.hex():
-            patiently(lambda: self._send_part(number, data, digest))
+        with self._path.open("rb", buffering=0) as file:
+            digest = range_digest(file.fileno(), start, length)
+            if self._sent.get(number) != digest.hex():
+                body = FileRange(file.fileno(), start, length, str(self._path))
+                patiently(lambda: self._send_part(number, body, digest))
         self._report(length, 0)
         with self._lock:
             self._digests[number] = digest
             return [self._complete] if len(self._digests) == self._parts else None
 
-    def _send_part(self, number: int, data: bytes, digest: bytes) -> None:
+    def _send_part(self, number: int, body: FileRange, digest: bytes) -> None:
+        body.seek(0)
         with self._bucket.call(f"write {self._uri}"):
             answer = self._bucket.client.upload_part(
                 Bucket=self._bucket.name,
                 Key=self._key,
                 UploadId=self._upload_id,
                 PartNumber=number,
-                Body=data,
+                Body=cast("BinaryIO", body),
                 ContentMD5=_header(digest),
             )
         self._sent[number] = clean_tag(answer["ETag"])
