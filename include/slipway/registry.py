@@ -150,6 +150,28 @@ def set_alias_if_changed(client: MlflowClient, model: str, alias: str, version: 
     return True
 
 
+def remove_alias(client: MlflowClient, model: str, alias: str) -> bool:
+    """Take an alias from a model.
+
+    Args:
+        client: an MLflow client.
+        model: name of the registered model.
+        alias: such as ``champion``.
+
+    Returns:
+        False when there was none, or no such model.
+
+    Raises:
+        ModelRegistryUnavailableError: MLflow does not answer.
+        AccessDeniedError: MLflow refuses the credentials.
+    """
+    found = _ask(f"read model {model}", lambda: client.get_registered_model(model))
+    if found is None or alias not in found.aliases:
+        return False
+    _ask(f"take alias {alias} from {model}", lambda: client.delete_registered_model_alias(model, alias))
+    return True
+
+
 def s3_text_reader(s3: S3Client) -> ReadText:
     """Return a reader of texts in S3 for `resolve_model_version`.
 

@@ -136,7 +136,7 @@ class Promotion(_Part):
 class HistoryEntry(_Part):
     """One thing that happened to the endpoint."""
 
-    event: Literal["approved", "superseded", "begun", "promoted", "rolled_back"]
+    event: Literal["approved", "superseded", "begun", "promoted", "rolled_back", "undeployed"]
     release_id: str
     at: AwareDatetime
     by: str

@@ -9,6 +9,7 @@ state that it made, it returns that state, so a task that is run again writes no
     give_up        the challenger is gone, the champion stays
     go_back        the previous champion has the traffic again
     lapse          an approval that nobody made use of
+    undeploy       the endpoint is gone, and with it champion, way back and waiting approval
     ask            people were asked about a step that stays unsettled
     answer_gate    a person said yes or no on the way
     stop           why it will be taken back: what the judge, a person or a hook said
@@ -163,6 +164,25 @@ def lapse(state: EndpointState, approval: Approval, *, at: datetime, by: str) ->
     if state.approved != approval:
         return state
     return _with(state, [_entry("superseded", approval, at, by, "not promoted in time")], approved=None)
+
+
+def undeploy(state: EndpointState, *, run_id: str, at: datetime, by: str, reason: str) -> EndpointState:
+    """Keep that the endpoint is gone: nothing serves, there is no way back, and nothing waits; ``frozen`` stays.
+
+    Args:
+        state: the present state.
+        run_id: the run that did it.
+        at: when.
+        by: on whose behalf.
+        reason: why.
+    """
+    champion, waiting = state.champion, state.approved
+    entries = [_entry("superseded", waiting, at, by, "undeployed")] if waiting else []
+    if champion:
+        entries.append(
+            HistoryEntry(event="undeployed", release_id=champion.release_id, at=at, by=by, run_id=run_id, reason=reason)
+        )
+    return _with(state, entries, champion=None, previous=None, approved=None)
 
 
 def ask(state: EndpointState, run_id: str, number: int, question: Question) -> EndpointState:

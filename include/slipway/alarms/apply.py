@@ -50,17 +50,22 @@ def apply_alarms(cloudwatch: CloudWatchClient, spec: ServiceSpec, variant: str) 
     actions = [topic] if topic else []
     wanted = {alarm.name: alarm for alarm in alarms_of(spec, variant)}
     with aws_call(f"keep the alarms of {spec.name}"):
-        pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix_of(spec.name))
-        there: dict[str, Any] = {each["AlarmName"]: each for page in pages for each in page["MetricAlarms"]}
+        there = alarms_there(cloudwatch, spec.name)
         put = [alarm for name, alarm in wanted.items() if not _same(alarm, actions, there.get(name))]
         for alarm in put:
             cloudwatch.put_metric_alarm(AlarmName=alarm.name, AlarmActions=actions, OKActions=actions, **alarm.settings)
-        gone = sorted(name for name in there if name not in wanted and _ours(name, spec.name))
+        gone = sorted(name for name in there if name not in wanted and is_ours(name, spec.name))
         if gone:
             cloudwatch.delete_alarms(AlarmNames=gone)
         arns = _arns(cloudwatch, sorted(wanted))
         written = _write_dashboard(cloudwatch, spec, arns)
     return Changes(tuple(alarm.name for alarm in put), tuple(gone), written)
+
+
+def alarms_there(cloudwatch: CloudWatchClient, service: str) -> dict[str, Any]:
+    """Return the alarms whose names begin as the service's do, by name; `is_ours` tells which are its own."""
+    pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix_of(service))
+    return {each["AlarmName"]: each for page in pages for each in page["MetricAlarms"]}
 
 
 def _arns(cloudwatch: CloudWatchClient, names: list[str]) -> list[str]:
@@ -72,16 +77,20 @@ def _arns(cloudwatch: CloudWatchClient, names: list[str]) -> list[str]:
 def _write_dashboard(cloudwatch: CloudWatchClient, spec: ServiceSpec, arns: Sequence[str]) -> bool:
     name = dashboard_name(spec.name)
     body = dashboard_body(spec, cloudwatch.meta.region_name, arns)
-    try:
-        there = json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"])
-    except ClientError as error:
-        if error_code(error) not in _ABSENT:
-            raise
-        there = None
-    if there == json.loads(body):
+    if read_dashboard(cloudwatch, name) == json.loads(body):
         return False
     cloudwatch.put_dashboard(DashboardName=name, DashboardBody=body)
     return True
+
+
+def read_dashboard(cloudwatch: CloudWatchClient, name: str) -> Any:
+    """Return the body of a dashboard, or None when there is none of that name."""
+    try:
+        return json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"])
+    except ClientError as error:
+        if error_code(error) not in _ABSENT:
+            raise
+        return None
 
 
 def _same(alarm: Alarm, actions: list[str], found: Mapping[str, Any] | None) -> bool:
@@ -99,7 +108,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _ours(name: str, service: str) -> bool:
+def is_ours(name: str, service: str) -> bool:
     """Whether an alarm is this service's and not one of ``<service>-…``, whose names begin the same."""
     rest = name.removeprefix(prefix_of(service))
     return rest in {

@@ -52,6 +52,14 @@ class Target(StrEnum):
     DOCKER = "docker"
 
 
+class UndeployedStage(StrEnum):
+    """Which endpoint `slipway undeploy` is about."""
+
+    BOTH = "both"
+    DEV = "dev"
+    PROD = "prod"
+
+
 Service = Annotated[str, typer.Argument(help="Name of the service.")]
 Project = Annotated[
     Path | None,
@@ -287,6 +295,20 @@ def rollback(
     from slipway.cli.promotion import roll_back
 
     raise typer.Exit(roll_back(service, reason, wait=wait))
+
+
+@app.command()
+def undeploy(
+    service: Service,
+    stage: Annotated[UndeployedStage, typer.Option(help="Which endpoint.")] = UndeployedStage.BOTH,
+    delete: Annotated[bool, typer.Option("--delete", help="Do it; without, only say what would be deleted.")] = False,
+    images: Annotated[bool, typer.Option("--images", help="The images, too; both stages only.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; goes into the ledger.")] = "",
+) -> None:
+    """Take a service out of SageMaker. Says what would be deleted, and deletes it with `--delete`."""
+    from slipway.cli.undeploy import undeploy
+
+    raise typer.Exit(undeploy(service, stage.value, reason, delete=delete, images=images))
 
 
 @app.command()

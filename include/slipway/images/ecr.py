@@ -78,6 +78,32 @@ def ensure_repository(
     return uri
 
 
+def images_of(ecr: ECRClient, name: str) -> list[str] | None:
+    """List what a repository holds: tags, and digests of images without one, sorted; None when there is no such one.
+
+    Raises:
+        AccessDeniedError, ThrottledError, RegistryUnavailableError: of ECR.
+    """
+    if _repository_uri(ecr, name) is None:
+        return None
+    with aws_call(f"list the images of {name}", unavailable=RegistryUnavailableError):
+        pages = ecr.get_paginator("list_images").paginate(repositoryName=name)
+        return sorted(each.get("imageTag") or each["imageDigest"] for page in pages for each in page["imageIds"])
+
+
+def delete_repository(ecr: ECRClient, name: str) -> None:
+    """Delete a repository with all its images; one that is gone already is fine.
+
+    Raises:
+        AccessDeniedError, ThrottledError, RegistryUnavailableError: of ECR.
+    """
+    with aws_call(f"delete repository {name}", unavailable=RegistryUnavailableError):
+        try:
+            ecr.delete_repository(repositoryName=name, force=True)
+        except ecr.exceptions.RepositoryNotFoundException:
+            return
+
+
 def ecr_registry(ecr: ECRClient, repository: str, *, patience: Patience | None = None) -> tuple[RegistryClient, str]:
     """Return a client for the account's registry, and the URI that ``repository`` has in image references.
 

@@ -11,7 +11,7 @@ from airflow.dag_processing.dagbag import DagBag
 ROOT = Path(__file__).resolve().parents[3]
 DAGS = ROOT / "dags"
 
-DAG_FILES = {"deploy.py", "housekeeping.py", "monitor.py", "promote.py", "retrain.py", "rollback.py"}
+DAG_FILES = {"deploy.py", "housekeeping.py", "monitor.py", "promote.py", "retrain.py", "rollback.py", "undeploy.py"}
 """A file that is added has to be listed here, so that no stray file becomes a DAG file unseen."""
 
 SERVICE = "name: {name}\nmodel: {name}-model\nowner: {owner}\n"

@@ -15,7 +15,7 @@ import pytest
 from moto import mock_aws
 
 from slipway import errors
-from slipway.registry import resolve_model_version, s3_text_reader, set_alias_if_changed
+from slipway.registry import remove_alias, resolve_model_version, s3_text_reader, set_alias_if_changed
 
 MODEL = "flights-delay"
 
@@ -216,6 +216,15 @@ def test_an_alias_is_set_once(registry: Registry) -> None:
     assert not set_alias_if_changed(registry.client, MODEL, "challenger", 2)
     assert set_alias_if_changed(registry.client, MODEL, "challenger", 1)
     assert int(registry.client.get_model_version_by_alias(MODEL, "challenger").version) == 1
+
+
+def test_an_alias_is_taken_away_once_and_alone(registry: Registry) -> None:
+    before = {*registry.client.get_registered_model(MODEL).aliases}
+    set_alias_if_changed(registry.client, MODEL, "retired", 2)
+    assert remove_alias(registry.client, MODEL, "retired")
+    assert not remove_alias(registry.client, MODEL, "retired")
+    assert {*registry.client.get_registered_model(MODEL).aliases} == before
+    assert not remove_alias(registry.client, "none", "champion")
 
 
 def test_an_alias_of_what_does_not_exist_is_refused(registry: Registry) -> None:

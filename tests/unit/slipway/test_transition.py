@@ -13,7 +13,19 @@ from slipway.canary.patience import Hold
 from slipway.canary.progress import Question, StepProgress
 from slipway.errors import EndpointBusyError, NoWayBackError, SupersededError
 from slipway.state import Approval, EndpointState, Flag, Flags, Promotion
-from slipway.transition import approve, ask, begin, give_up, go_back, lapse, lower_flag, promote, raise_flag, resume
+from slipway.transition import (
+    approve,
+    ask,
+    begin,
+    give_up,
+    go_back,
+    lapse,
+    lower_flag,
+    promote,
+    raise_flag,
+    resume,
+    undeploy,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EMPTY = EndpointState(endpoint="flights-prod")
@@ -40,6 +52,21 @@ def champion_is(release: str) -> EndpointState:
 
 def events(state: EndpointState) -> list[tuple[str, str]]:
     return [(entry.event, entry.release_id) for entry in state.history]
+
+
+def test_after_an_undeployment_nothing_serves_nothing_waits_and_the_next_release_is_a_first_one() -> None:
+    second = begin(approve(champion_is("a"), approval("b", 2)), promotion("b", "promote-b", 3), by="asset")
+    state = promote(second, run_id="promote-b", config_name="config-b", at=at(4), by="asset")
+    state = approve(state, approval("c", 5))
+    done = undeploy(state, run_id="gone", at=at(6), by="carol", reason="retired")
+    assert (done.champion, done.previous, done.approved) == (None, None, None)
+    assert events(done)[-2:] == [("superseded", "c"), ("undeployed", "b")]
+    assert (done.history[-1].by, done.history[-1].reason, done.history[-1].run_id) == ("carol", "retired", "gone")
+    assert undeploy(done, run_id="gone", at=at(7), by="carol", reason="retired") == done
+    with pytest.raises(NoWayBackError):
+        go_back(done, run_id="back", config_name="config-a", at=at(8), by="carol", reason="")
+    again = approve(done, approval("b", 9, run="deploy-again"))
+    assert again.approved is not None
 
 
 def test_the_whole_way_of_a_release() -> None:

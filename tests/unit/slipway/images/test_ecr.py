@@ -11,7 +11,14 @@ from moto import mock_aws
 
 from slipway.errors import AccessDeniedError, RegistryRefusedError, RegistryUnavailableError
 from slipway.images.auth import TokenAuth
-from slipway.images.ecr import CACHE_DAYS, LIFECYCLE_POLICY, ecr_registry, ensure_repository
+from slipway.images.ecr import (
+    CACHE_DAYS,
+    LIFECYCLE_POLICY,
+    delete_repository,
+    ecr_registry,
+    ensure_repository,
+    images_of,
+)
 from slipway.images.wheel_group import group_pins, parse_pins
 
 if TYPE_CHECKING:
@@ -69,6 +76,24 @@ def test_a_policy_of_the_platform_team_stays(ecr: Any) -> None:
     ecr.put_lifecycle_policy(repositoryName="slipway/flights", lifecyclePolicyText=own)
     ensure_repository(ecr, "slipway/flights")
     assert "ours" in ecr.get_lifecycle_policy(repositoryName="slipway/flights")["lifecyclePolicyText"]
+
+
+def test_a_repository_goes_with_its_images_and_once(ecr: Any) -> None:
+    assert images_of(ecr, "slipway/flights") is None
+    ensure_repository(ecr, "slipway/flights")
+    assert images_of(ecr, "slipway/flights") == []
+    for tag in ("b", "a"):
+        manifest = {"schemaVersion": 2, "config": {"digest": f"sha256:{tag * 64}", "size": 1}, "layers": []}
+        ecr.put_image(
+            repositoryName="slipway/flights",
+            imageManifest=json.dumps(manifest),
+            imageManifestMediaType="application/vnd.docker.distribution.manifest.v2+json",
+            imageTag=tag,
+        )
+    assert images_of(ecr, "slipway/flights") == ["a", "b"]
+    delete_repository(ecr, "slipway/flights")
+    delete_repository(ecr, "slipway/flights")
+    assert images_of(ecr, "slipway/flights") is None
 
 
 def test_the_policy_never_expires_a_release_but_all_that_is_kept_by_key() -> None:

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from slipway.alarms.apply import apply_alarms
 from slipway.alarms.dashboard import dashboard_name
+from slipway.alarms.removal import Found, delete_alarms, find_alarms
 from slipway.artifacts.golden import GoldenRows
 from slipway.endpoints.probe import PROBE_ID
 from slipway.errors import PermanentError
@@ -153,3 +154,21 @@ def test_only_what_differs_is_changed_and_what_is_no_longer_wanted_goes(aws: Any
     assert "slipway-flights-drift" in gone
     left = [each["AlarmName"] for each in cloudwatch.describe_alarms()["MetricAlarms"]]
     assert left == ["slipway-flights-spark-cpu"], "another service's"
+
+
+def test_all_alarms_and_the_dashboard_of_one_service_go(aws: Any, spec: ServiceSpec) -> None:
+    cloudwatch = aws("cloudwatch")
+    other = spec.model_copy(update={"name": "flights-spark"})
+    put = apply_alarms(cloudwatch, spec, "r1").put
+    apply_alarms(cloudwatch, other, "r1")
+    found = find_alarms(cloudwatch, "flights")
+    assert {*found.names} == {*put}
+    delete_alarms(cloudwatch, "flights", found)
+    assert find_alarms(cloudwatch, "flights") == Found((), None)
+    assert not apply_alarms(cloudwatch, other, "r1"), "another service's stay"
+    for request in found.restore["alarms"]:
+        cloudwatch.put_metric_alarm(**request)
+    cloudwatch.put_dashboard(
+        DashboardName=dashboard_name("flights"), DashboardBody=json.dumps(found.restore["dashboard"])
+    )
+    assert not apply_alarms(cloudwatch, spec, "r1"), "the ledger's requests bring all of it back"
