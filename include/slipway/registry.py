@@ -119,6 +119,17 @@ def resolve_model_version(
     )
 
 
+def aliases_of(client: MlflowClient, model: str) -> dict[str, int]:
+    """Return a model's aliases, with the version that each points to.
+
+    Raises:
+        ModelNotFoundError: there is no such model.
+        ModelRegistryUnavailableError: MLflow does not answer.
+        AccessDeniedError: MLflow refuses the credentials.
+    """
+    return {alias: int(version) for alias, version in _registered_model(client, model).aliases.items()}
+
+
 def set_alias_if_changed(client: MlflowClient, model: str, alias: str, version: int) -> bool:
     """Point an alias to a version unless it does so already.
 

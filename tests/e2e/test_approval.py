@@ -1,5 +1,9 @@
 """What people answer, or do not answer, and what then is and is not done."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from slipway.errors import AccessDeniedError
@@ -44,6 +48,41 @@ def test_two_deploys_at_once_make_one_release_one_endpoint_and_one_promotion(wor
     assert sum("CreateEndpoint tiny-prod" in change for change in created) == 1
     assert len(created) == len(set(created)), created
     assert world.state("tiny-prod").champion.model_version == 1
+
+
+@pytest.mark.long
+def test_an_undeployment_says_what_would_go_then_takes_it_and_the_release_comes_back_without_a_build(world) -> None:
+    """Goes on with what the test above launched."""
+    since = world.position()
+
+    said = undeploy(world)
+    assert "would delete: endpoint tiny-prod" in said
+    assert "would delete: endpoint tiny-dev" in said
+    assert world.changes(since) == []
+    done = undeploy(world, "--delete", "--reason", "nobody asks it")
+
+    assert "deleted: endpoint tiny-prod" in done
+    assert not [name for name in world.endpoints() if name.startswith("tiny-")]
+    state = world.state("tiny-prod")
+    assert (state.champion, state.lease, state.history[-1].reason) == (None, None, "nobody asks it")
+    run = world.trigger("tiny.deploy")
+    world.approver.answer_approval(world.waiting(run), "Approve", {"reason": "needed after all"})
+    assert world.finished(run).state == "success"
+    world.until(lambda: world.state("tiny-prod").champion, 240)
+    assert world.airflow.xcom(run.dag_id, run.run_id, "build_image")["reused"], "the image was kept"
+
+
+def undeploy(world, *options: str) -> str:
+    """What the command says; it must not fail."""
+    done = subprocess.run(
+        [sys.executable, "-m", "slipway.cli", "undeploy", "tiny", *options],
+        env={**os.environ, **world.settings.client_environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
 
 
 @pytest.mark.long

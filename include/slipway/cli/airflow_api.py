@@ -58,6 +58,16 @@ class AirflowApi:
             raise self._unknown(dag_id)
         return records.dag(answer)
 
+    def health(self) -> dict[str, str | None]:
+        """Return the status of each part of Airflow: ``healthy``, ``unhealthy``, or None of one that never ran."""
+        answer = self._http.send("GET", "/monitor/health")
+        return {part: each.get("status") for part, each in answer.items() if isinstance(each, dict)}
+
+    def import_errors(self) -> list[tuple[str, str]]:
+        """Return the DAG files that Airflow cannot read, each with the error."""
+        found = self._http.pages("/importErrors", "import_errors", {})
+        return [(str(each["filename"]), str(each["stack_trace"])) for each in found]
+
     def set_paused(self, dag_id: str, paused: bool) -> None:
         """Pause a DAG or let it run."""
         path = f"/dags/{quote(dag_id, safe='')}"

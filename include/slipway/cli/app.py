@@ -298,6 +298,14 @@ def rollback(
 
 
 @app.command()
+def doctor(as_json: AsJson = False, project: Project = None) -> None:
+    """Look whether everything is there: project, Airflow, AWS account, models. Exit code 1 when something is wrong."""
+    from slipway.cli.doctor import doctor
+
+    raise typer.Exit(doctor(project, as_json=as_json))
+
+
+@app.command()
 def undeploy(
     service: Service,
     stage: Annotated[UndeployedStage, typer.Option(help="Which endpoint.")] = UndeployedStage.BOTH,

@@ -45,6 +45,8 @@ class FakeAirflow:
     broken: int | None = None
     ill: list[Literal["refuses", "loses the answer"]] = field(default_factory=list)
     on_look: list[Callable[[], None]] = field(default_factory=list)
+    health: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(RECORDED["health"]))
+    import_errors: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
     # --- state, as tests set it ---
@@ -106,6 +108,12 @@ class FakeAirflow:
         token = f"token-of-{body['username']}-{len(self.tokens)}"
         self.tokens[token] = body["username"]
         return 201, {"access_token": token}
+
+    def get_health(self, user: str, query: dict[str, str], body: Any) -> Answer:
+        return 200, self.health
+
+    def list_import_errors(self, user: str, query: dict[str, str], body: Any) -> Answer:
+        return 200, {"import_errors": _page(self.import_errors, query), "total_entries": len(self.import_errors)}
 
     def list_dags(self, user: str, query: dict[str, str], body: Any) -> Answer:
         found = [
@@ -217,6 +225,8 @@ def _page(found: list[Any], query: dict[str, str]) -> list[Any]:
 
 _RUN = r"/dags/([^/]+)/dagRuns/([^/]+)"
 ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
+    ("GET", r"/monitor/health", FakeAirflow.get_health),
+    ("GET", r"/importErrors", FakeAirflow.list_import_errors),
     ("GET", r"/dags", FakeAirflow.list_dags),
     ("GET", r"/dags/~/dagRuns/~/hitlDetails", FakeAirflow.list_questions),
     ("GET", r"/dags/([^/]+)", FakeAirflow.get_dag),
