@@ -76,9 +76,17 @@ class ModelJudge:
         """Return the engine that serves the model: the fastest one whose answers are proven equal.
 
         Raises:
-            ModelNotDeployableError: only Spark itself can answer, and the image has none.
+            ModelNotDeployableError: only Spark itself can answer, and the image has none; or the answers shall be
+                explained and cannot be, which would end the container at its start.
         """
-        return self._folder.engine() or self._folder.keep_engine(self._choose())
+        choice = self._folder.engine() or self._folder.keep_engine(self._choose())
+        wanted, possible = self._spec.serving.explain, choice.record.get("explains", "only compiled models can")
+        if wanted not in {"none", possible}:
+            raise ModelNotDeployableError(
+                f"serving.explain is {wanted}, but this model's answers cannot be explained: {possible} "
+                f"({choice.summary()}). Take explain out of the spec, or deploy another model."
+            )
+        return choice
 
     def _ask(self) -> tuple[GoldenRows, EngineChoice | None]:
         """Ask for golden rows, and for the engine where that takes no process more.

@@ -113,8 +113,8 @@ def model_request(
 ) -> Request:
     """Build the CreateModel request: the release's image by digest, its role, its network."""
     container: Request = {"Image": release.image_uri}
-    if spec.serving.environment:
-        container["Environment"] = dict(spec.serving.environment)
+    if variables := spec.serving.variables():
+        container["Environment"] = variables
     request: Request = {
         "PrimaryContainer": container,
         "ExecutionRoleArn": role_arn(spec.stage(stage).execution_role or platform.execution_role, account),

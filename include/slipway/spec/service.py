@@ -113,7 +113,7 @@ class ServiceSpec(Section):
         return {
             "python": self.serving.python,
             "engine": self.serving.engine,
-            "environment": dict(sorted(self.serving.environment.items())),
+            "environment": self.serving.variables(),
             "golden_max_rows": self.golden_rows.max_rows,
         }
 

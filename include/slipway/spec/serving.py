@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from slipway.spec.section import Section, TextRule, broken_rule
 from slipway.spec.values import PythonMinor
 
 _SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:secret|password|passwd|token|api_?key|access_?key(?:_id)?|private_?key)$")
 _OWN_NAMES = ("PYTHONPATH", "PATH", "SLIPWAY_MODEL_DIR")
+EXPLAIN_VARIABLE = "SLIPWAY_EXPLAIN"  # of the model server
 
 VariableName = Annotated[
     str, TextRule("a variable name of letters, digits and '_', not beginning with a digit", r"[A-Za-z_]\w*", 255)
@@ -40,12 +41,27 @@ class ServingSpec(Section):
         "auto",
         description="`pyfunc` is always MLflow's own way; `auto` takes a faster one where the answers are equal.",
     )
+    explain: Literal["none", "contributions"] = Field(
+        "none",
+        description="`contributions` adds to each answer what each column contributed to it; for compiled models only.",
+    )
     allow_missing_signature: bool = Field(
         False, description="Whether a model without signature may be deployed; its input is then not checked."
     )
     environment: Annotated[dict[VariableName, VariableValue], AfterValidator(_check_environment)] = Field(
         {}, max_length=80, description="Environment variables of the container. Never secrets."
     )
+
+    @model_validator(mode="after")
+    def _check_explain(self) -> Self:
+        if self.explain != "none" and self.engine == "pyfunc":
+            raise broken_rule(f"engine: auto beside explain: {self.explain}, which takes a compiled model", "engine")
+        return self
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables of the container, in the order of names: those given, and our server's."""
+        own = {} if self.explain == "none" else {EXPLAIN_VARIABLE: self.explain}
+        return dict(sorted({**self.environment, **own}.items()))
 
 
 class GoldenRowsSpec(Section):

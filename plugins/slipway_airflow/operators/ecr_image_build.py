@@ -150,7 +150,7 @@ class EcrImageBuildOperator(ServiceOperator):
             serving_app_dir=serving_app_dir(),
             model_dir=model,
             labels={RELEASE_LABEL: self.patched["release_id"], SERVICE_LABEL: self.spec.name},
-            environment=self.spec.serving.environment,
+            environment=self.spec.serving.variables(),
         )
         image = build_image(request, registry, cache_dir=cache / "images", on_progress=self._tell)
         release = self._release(image, engine, scan)

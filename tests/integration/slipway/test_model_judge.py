@@ -209,6 +209,25 @@ def test_nothing_is_converted_that_is_not_asked_for(fitted: Path, folder: Releas
     assert processes == [1, 1]
 
 
+EXPLAINED = {"explain": "contributions"}
+
+
+def test_answers_are_explained_where_the_compiled_model_can(
+    fitted: Path, folder: ReleaseFolder, processes: list[int]
+) -> None:
+    asked = judge(fitted, folder, serving=EXPLAINED)
+    assert asked.golden_answers().answers
+    assert asked.engine().record["explains"] == "contributions"
+
+
+def test_a_model_that_cannot_be_explained_is_refused_before_there_is_an_image(
+    fitted: Path, folder: ReleaseFolder, processes: list[int]
+) -> None:
+    folder.keep_engine(pyfunc_engine("no compiled form"))
+    with pytest.raises(ModelNotDeployableError, match=r"cannot be explained: only compiled models can \(.*no compiled"):
+        judge(fitted, folder, serving=EXPLAINED).engine()
+
+
 @pytest.fixture
 def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The module of a model server whose conversion a test writes."""

@@ -140,7 +140,7 @@ def valid_services() -> Fields:
             {},
             {
                 "python": st.sampled_from(["3.11", "3.12"]),
-                "engine": st.sampled_from(["auto", "pyfunc"]),
+                "explain": st.sampled_from(["none", "contributions"]),
                 "environment": st.dictionaries(st.from_regex(r"\A[A-Z_]{1,8}X\Z"), text, max_size=3),
             },
         ),

@@ -55,6 +55,7 @@ def test_the_release_depends_on_what_is_in_the_image_and_on_nothing_else() -> No
     plain = service().serving_digest_fields()
     assert service(serving={"environment": {"A": "1"}}).serving_digest_fields() != plain
     assert service(serving={"python": "3.12"}).serving_digest_fields() != plain
+    assert service(serving={"explain": "contributions"}).serving_digest_fields() != plain
     assert service(golden_rows={"max_rows": 7}).serving_digest_fields() != plain
     same = service(promote={"alpha": 0.05}, approval={"required": False}, tags={"a": "b"}, description="x")
     assert same.serving_digest_fields() == plain
@@ -64,6 +65,12 @@ def test_the_order_of_environment_variables_does_not_matter_to_the_release() -> 
     one = service(serving={"environment": {"A": "1", "B": "2"}}).serving_digest_fields()
     other = service(serving={"environment": {"B": "2", "A": "1"}}).serving_digest_fields()
     assert list(one["environment"]) == list(other["environment"])
+
+
+def test_explanations_are_switched_on_in_the_container() -> None:
+    explained = service(serving={"explain": "contributions", "environment": {"A": "1", "Z": "2"}}).serving
+    assert list(explained.variables().items()) == [("A", "1"), ("SLIPWAY_EXPLAIN", "contributions"), ("Z", "2")]
+    assert service(serving={"environment": {"A": "1"}}).serving.variables() == {"A": "1"}
 
 
 def test_changed_fields_are_those_that_differ_from_the_defaults() -> None:
@@ -168,6 +175,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"notify": {"sns_topic_arn": "models"}}, "notify.sns_topic_arn", "ARN of an SNS topic"),
     ({"serving": {"python": "3"}}, "serving.python", "in quotes"),
     ({"serving": {"environment": {"1A": "x"}}}, "serving.environment.1A.[key]", "variable name"),
+    ({"serving": {"explain": "contributions", "engine": "pyfunc"}}, "serving", "engine: auto"),
     ({"serving": {"environment": {"DB_PASSWORD": "x"}}}, "serving.environment", "no secrets"),
     ({"serving": {"environment": {"AWS_SECRET_ACCESS_KEY": "x"}}}, "serving.environment", "no secrets"),
     ({"serving": {"environment": {"PYTHONPATH": "x"}}}, "serving.environment", "which the image sets itself"),
