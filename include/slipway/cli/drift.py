@@ -17,6 +17,7 @@ from slipway.drift.judge import DriftPolicy, DriftVerdict, judge
 from slipway.drift.learning import learn_reference, schema_of_table
 from slipway.drift.measures import measures_of
 from slipway.drift.reference import Reference, read_reference
+from slipway.drift.run_report import baseline_text
 from slipway.drift.schema import ModelSchema
 from slipway.errors import InvalidInputError
 
@@ -75,6 +76,7 @@ def compare_files(before: Path, after: Path, tolerance: float, as_json: bool) ->
     rows = [
         {"column": each.column, "statistic": each.statistic, "value": each.value, "lower_bound": each.lower_bound}
         | {"p": each.p_adjusted, "rows_needed": each.rows_needed, "verdict": each.verdict.value}
+        | {"baseline_rows": each.baseline_rows, "baseline_needed": each.baseline_needed}
         for each in found.findings
     ]
     if as_json:
@@ -83,6 +85,8 @@ def compare_files(before: Path, after: Path, tolerance: float, as_json: bool) ->
         typer.echo(f"{found.verdict.value}: {found.rows:,} rows against {reference.baseline.profile.rows:,}")
         for row in sorted(rows, key=lambda row: (row["verdict"] != "DRIFTED", -float(str(row["value"])))):
             typer.echo(f"  {row['verdict']:<13}{row['column']:<24}{row['statistic']:<20}{row['value']:.4f}")
+        if found.unjudged:
+            typer.echo(f"Not judged, because the first table has too few rows: {baseline_text(found.unjudged)}")
     return int(found.verdict is DriftVerdict.DRIFTED)
 
 

@@ -16,7 +16,7 @@ from slipway.cli.services import find_project
 from slipway.drift.capture import CaptureCounts, read_captures
 from slipway.drift.change_point import ChangePoint
 from slipway.drift.history import change_text, changes_of
-from slipway.drift.run_report import RunReport
+from slipway.drift.run_report import RunReport, baseline_text
 from slipway.drift.store import DriftStore
 from slipway.errors import InvalidInputError, UnknownServiceError
 from slipway.platform import load_platform
@@ -131,6 +131,8 @@ def _print(report: RunReport, changes: Mapping[str, Sequence[ChangePoint]]) -> N
     typer.echo(f"{report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC, release {report.release_id}")
     for each in sorted(report.findings, key=lambda each: (each.verdict != "DRIFTED", -each.value)):
         typer.echo(f"  {each.verdict:<13}{each.column:<24}{each.statistic:<20}{each.value:.4f}")
+    if report.unjudged:
+        typer.echo(f"Not judged, because the baseline has too few rows: {baseline_text(report.unjudged)}")
     if changes:
         typer.echo("Changes of level:")
     for column, found in changes.items():

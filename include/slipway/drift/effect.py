@@ -12,6 +12,9 @@ from slipway.drift.statistics.kolmogorov_smirnov import kolmogorov_smirnov_dista
 from slipway.drift.statistics.total_variation import expected_under_no_change, total_variation_distance
 from slipway.errors import InvalidInputError
 
+#: The distances on which verdicts rest; one for each column.
+EFFECTS = ("kolmogorov_smirnov", "total_variation")
+
 
 @dataclass(frozen=True)
 class Effect:

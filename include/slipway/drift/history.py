@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slipway.drift.change_point import ChangePoint, Point, find_changes
-from slipway.drift.run_report import EFFECTS, RunReport
+from slipway.drift.effect import EFFECTS
+from slipway.drift.run_report import RunReport
 
 
 def changes_of(runs: Sequence[RunReport]) -> dict[str, list[ChangePoint]]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slipway.drift.baseline import Baseline, Spread
-from slipway.drift.effect import effect_of
+from slipway.drift.effect import EFFECTS, effect_of
 from slipway.drift.profile import CategoryProfile, ColumnProfile, NumericProfile, Profile
-from slipway.drift.significance import ChangeTest, DistanceTest, RateTest, rows_needed
+from slipway.drift.significance import ChangeTest, DistanceTest, RateTest, baseline_needed, rows_needed
 
 
 class DriftVerdict(StrEnum):
@@ -63,6 +63,8 @@ class Finding:
         rows: Rows that the test saw in the window.
         rows_needed: Rows that a window needs for a verdict, None when no number suffices.
         verdict: The outcome.
+        baseline_rows: Rows that the test saw in the baseline.
+        baseline_needed: Rows that a baseline needs before any window gives a verdict; None when it has them.
     """
 
     column: str
@@ -75,6 +77,13 @@ class Finding:
     rows: int
     rows_needed: int | None
     verdict: DriftVerdict
+    baseline_rows: int
+    baseline_needed: int | None
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a verdict, or would be with more rows in the window."""
+        return self.verdict is not DriftVerdict.INCONCLUSIVE or self.rows_needed is not None
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,11 @@ class WindowJudgement:
         """The findings that are drift, largest excess over the tolerance first."""
         found = [finding for finding in self.findings if finding.verdict is DriftVerdict.DRIFTED]
         return tuple(sorted(found, key=lambda finding: finding.tolerance - finding.value))
+
+    @property
+    def unjudged(self) -> tuple[Finding, ...]:
+        """The findings that no window can decide, because the baseline has too few rows for their tests."""
+        return tuple(finding for finding in self.findings if not finding.judged)
 
 
 def judge(baseline: Baseline, window: Profile, policy: DriftPolicy) -> WindowJudgement:
@@ -160,6 +174,7 @@ def _finding(column: str, test: ChangeTest, p_adjusted: float, alpha: float) -> 
         verdict = DriftVerdict.DRIFTED
     else:
         verdict = DriftVerdict.STABLE if test.tells(alpha, test.rows) else DriftVerdict.INCONCLUSIVE
+    needed = rows_needed(test, alpha)
     return Finding(
         column=column,
         statistic=test.statistic,
@@ -169,14 +184,20 @@ def _finding(column: str, test: ChangeTest, p_adjusted: float, alpha: float) -> 
         p_value=test.p_value,
         p_adjusted=p_adjusted,
         rows=test.rows,
-        rows_needed=rows_needed(test, alpha),
+        rows_needed=needed,
         verdict=verdict,
+        baseline_rows=test.baseline_rows,
+        baseline_needed=baseline_needed(test, alpha) if needed is None else None,
     )
 
 
 def _overall(findings: Sequence[Finding]) -> DriftVerdict:
-    found = {finding.verdict for finding in findings}
+    """The verdict over all: what no window can decide has no say, unless there is no distance that one can."""
+    if not findings:
+        return DriftVerdict.NO_DATA
+    found = {finding.verdict for finding in findings if finding.judged}
     for verdict in (DriftVerdict.DRIFTED, DriftVerdict.INCONCLUSIVE):
         if verdict in found:
             return verdict
-    return DriftVerdict.STABLE if found else DriftVerdict.NO_DATA
+    distances = [finding.judged for finding in findings if finding.statistic in EFFECTS]
+    return DriftVerdict.INCONCLUSIVE if distances and not any(distances) else DriftVerdict.STABLE

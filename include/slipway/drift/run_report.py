@@ -5,21 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from math import ceil
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from slipway.drift.judge import WindowJudgement
+from slipway.drift.judge import Finding, WindowJudgement
 from slipway.drift.measures import measures_of
 from slipway.drift.profile import Profile
 from slipway.drift.reference import Reference
 from slipway.drift.status import Status
-
-#: The distances on which verdicts rest; one for each column.
-EFFECTS = ("kolmogorov_smirnov", "total_variation")
 
 
 class FindingRecord(BaseModel):
@@ -37,6 +34,8 @@ class FindingRecord(BaseModel):
     rows: int
     rows_needed: int | None
     verdict: str
+    baseline_rows: int | None = Field(None, description="None in documents of Slipway before these were counted")
+    baseline_needed: int | None = None
 
 
 class RunReport(BaseModel):
@@ -71,12 +70,19 @@ class RunReport(BaseModel):
         found.sort(key=lambda finding: finding.tolerance - finding.value)
         return tuple(dict.fromkeys(finding.column for finding in found))
 
+    @property
+    def unjudged(self) -> tuple[FindingRecord, ...]:
+        """The findings that no window can decide, because the baseline has too few rows; the worst of each column."""
+        found = [finding for finding in self.findings if finding.baseline_needed is not None]
+        found.sort(key=lambda finding: finding.baseline_needed or 0)
+        return tuple({finding.column: finding for finding in found}.values())
+
     def headline(self) -> str:
         """One sentence for subject lines and logs."""
         what = {
             Status.DRIFTED: f"drifted in {', '.join(self.drifted_columns)}",
             Status.STABLE: "is stable",
-            Status.INCONCLUSIVE: f"has too few rows for a verdict ({self.rows}; {self.rows_needed()} are needed)",
+            Status.INCONCLUSIVE: f"has too few rows {self.rows_needed()}",
             Status.NO_TRAFFIC: "receives no traffic",
             Status.UNREADABLE: f"receives calls that cannot be read ({_reasons(self.rejected)})",
             Status.LEARNING: f"is learning its baseline from captured traffic ({self.rows} rows so far)",
@@ -84,11 +90,13 @@ class RunReport(BaseModel):
         return f"{self.service} {what}"
 
     def rows_needed(self) -> str:
-        """How many rows a window needs, in words; of a column that is often empty only some rows have a value."""
-        wanted = [finding for finding in self.findings if finding.verdict == "INCONCLUSIVE"]
-        if any(finding.rows_needed is None for finding in wanted):
-            return "more than any window has"
-        return str(max((ceil((each.rows_needed or 0) * self.rows / each.rows) for each in wanted), default=0))
+        """Where rows lack and how many are needed, in words; of a sparse column only some rows have a value."""
+        wanted = [each for each in self.findings if each.verdict == "INCONCLUSIVE" and each.baseline_needed is None]
+        if self.unjudged and not wanted:
+            return f"in its baseline for a verdict: {baseline_text(self.unjudged)}"
+        most = max((ceil((each.rows_needed or 0) * self.rows / each.rows) for each in wanted), default=0)
+        needed = "more than any window has" if any(each.rows_needed is None for each in wanted) else str(most)
+        return f"for a verdict ({self.rows}; {needed} are needed)"
 
     def text(self) -> str:
         """The message for people: what, where, how much, what to do."""
@@ -99,6 +107,8 @@ class RunReport(BaseModel):
             f"Window {self.since:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M} UTC, {self.rows} rows",
             *_finding_lines(self.findings),
         ]
+        if self.unjudged:
+            lines.append(f"Not judged, because the baseline has too few rows: {baseline_text(self.unjudged)}")
         if self.rejected:
             lines.append(f"Calls that could not be read: {_reasons(self.rejected)}")
         return "\n".join([*lines, "", f"What to do: {self.advice()}"])
@@ -109,7 +119,8 @@ class RunReport(BaseModel):
             Status.DRIFTED: "look at the report: is the change real (then retrain on data that contains it) or a fault "
             "upstream of the model (then mend that)?",
             Status.STABLE: "nothing.",
-            Status.INCONCLUSIVE: "widen monitor.window_hours, or wait for more traffic.",
+            Status.INCONCLUSIVE: "widen monitor.window_hours, or wait for more traffic; where the baseline has too few "
+            "rows, log one of more rows with the model (docs/drift.md).",
             Status.NO_TRAFFIC: "ask the callers; look at the endpoint's Invocations and at capture_pct.",
             Status.UNREADABLE: "look at the rejected records beside the profiles: the callers send another form than "
             "the model's.",
@@ -133,6 +144,8 @@ def make_run_report(
             rows=each.rows,
             rows_needed=each.rows_needed,
             verdict=each.verdict.value,
+            baseline_rows=each.baseline_rows,
+            baseline_needed=each.baseline_needed,
         )
         for each in judgement.findings
     )
@@ -148,6 +161,15 @@ def make_run_report(
         baseline=dict(reference.origin),
         measures=measures_of(reference.baseline, window) if window.rows else {},
         **facts,
+    )
+
+
+def baseline_text(unjudged: Iterable[Finding | FindingRecord]) -> str:
+    """Which columns the baseline knows too little of, in words: how many rows with a value it has, and needs."""
+    return ", ".join(
+        f"{each.column} has {each.baseline_rows} of at least {each.baseline_needed} "
+        f"({each.statistic.replace('_', ' ')})"
+        for each in unjudged
     )
 
 

@@ -19,6 +19,7 @@ way only as far as 0 or 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,14 +49,18 @@ class ChangeTest(Protocol):
         """Rows of the window that it saw."""
 
     @property
+    def baseline_rows(self) -> int:
+        """Rows of the baseline that it saw."""
+
+    @property
     def p_value(self) -> float:
         """Of "the change is at most the tolerance"."""
 
     def lower_bound(self, alpha: float) -> float:
         """What the change is at least, with chance ``alpha`` of error."""
 
-    def tells(self, alpha: float, rows: int) -> bool:
-        """Whether a window of ``rows`` would show a change of twice the tolerance."""
+    def tells(self, alpha: float, rows: int, baseline_rows: int | None = None) -> bool:
+        """Whether a window of ``rows`` would show a change of twice the tolerance, to this or another baseline."""
 
 
 @dataclass(frozen=True)
@@ -82,32 +87,41 @@ class DistanceTest:
         return self.effect.window_rows
 
     @property
+    def baseline_rows(self) -> int:
+        """Rows of the baseline with a value."""
+        return self.effect.baseline_rows
+
+    @property
     def p_value(self) -> float:
         """Of "the distance is at most the tolerance"."""
         excess = self.value - self.tolerance - self.effect.bias
-        return min(1.0, 2 * math.exp(-2 * (excess / self._scale(self.rows)) ** 2)) if excess > 0 else 1.0
+        scale = math.sqrt(self._chance + self.spread.for_rows(self.rows))
+        return min(1.0, 2 * math.exp(-2 * (excess / scale) ** 2)) if excess > 0 else 1.0
 
     def lower_bound(self, alpha: float) -> float:
         """What the distance is at least, with chance ``alpha`` of error."""
-        return max(0.0, self.value - self.effect.bias - self._margin(alpha, self.rows))
+        return max(0.0, self.value - self.effect.bias - self._margin(alpha, self.rows, self._chance))
 
-    def tells(self, alpha: float, rows: int) -> bool:
+    def tells(self, alpha: float, rows: int, baseline_rows: int | None = None) -> bool:
         """Whether a window of ``rows`` would show a distance of twice the tolerance beyond what the reference varies.
 
         What the reference itself varies by stays however many rows there are; it is no lack of rows.
         """
-        bias = self.effect.bias * math.sqrt(self.rows / rows)
-        return self._margin(alpha, rows) + bias <= self.tolerance + self.allowance(alpha)
+        chance = 1 / rows + 1 / (baseline_rows or self.baseline_rows)
+        bias = self.effect.bias * math.sqrt(chance / self._chance)
+        return self._margin(alpha, rows, chance) + bias <= self.tolerance + self.allowance(alpha)
 
     def allowance(self, alpha: float) -> float:
         """What windows of any size may differ by, because parts of the reference do."""
         return math.sqrt(math.log(2 / alpha) / 2 * self.spread.variance)
 
-    def _scale(self, rows: int) -> float:
-        return math.sqrt(1 / rows + 1 / self.effect.baseline_rows + self.spread.for_rows(rows))
+    @property
+    def _chance(self) -> float:
+        """The part of the squared scale that is chance."""
+        return 1 / self.rows + 1 / self.baseline_rows
 
-    def _margin(self, alpha: float, rows: int) -> float:
-        return math.sqrt(math.log(2 / alpha) / 2) * self._scale(rows)
+    def _margin(self, alpha: float, rows: int, chance: float) -> float:
+        return math.sqrt(math.log(2 / alpha) / 2 * (chance + self.spread.for_rows(rows)))
 
 
 @dataclass(frozen=True)
@@ -141,7 +155,7 @@ class RateTest:
             low, high = (middle, high) if self._p_value(middle) <= alpha else (low, middle)
         return low
 
-    def tells(self, alpha: float, rows: int) -> bool:
+    def tells(self, alpha: float, rows: int, baseline_rows: int | None = None) -> bool:
         """Whether a window of ``rows`` would show a change of twice the tolerance, upwards and downwards.
 
         A share cannot leave 0 to 1: a column that is nearly always empty cannot become emptier by more than the
@@ -152,12 +166,13 @@ class RateTest:
         if max(rooms.values()) <= self.tolerance:
             return True
         change = min(2 * self.tolerance, max(rooms.values()))
-        return all(self._shows(sign * change, alpha, rows) for sign, room in rooms.items() if change <= room + 1e-12)
+        weight = _harmonic(rows, baseline_rows or self.baseline_rows)
+        return all(self._shows(sign * change, alpha, weight) for sign, room in rooms.items() if change <= room + 1e-12)
 
-    def _shows(self, change: float, alpha: float, rows: int) -> bool:
+    def _shows(self, change: float, alpha: float, weight: float) -> bool:
         limit = _inside(self._before + math.copysign(self.tolerance, change))
         shown = min(max(self._before + change, 0.0), 1.0)
-        return 2 * math.exp(-_harmonic(rows, self.baseline_rows) * _divergence(shown, limit)) <= alpha
+        return 2 * math.exp(-weight * _divergence(shown, limit)) <= alpha
 
     @property
     def _before(self) -> float:
@@ -181,14 +196,37 @@ def rows_needed(test: ChangeTest, alpha: float) -> int | None:
         alpha: Chance of a false alarm.
 
     Returns:
-        A number of rows, within a factor of 1.1; None when no number suffices.
+        The smallest number of rows; None when no number suffices, because the baseline has too few.
     """
-    rows = test.rows
-    while not test.tells(alpha, rows):
-        rows = math.ceil(rows * 1.1)
-        if rows > _MOST_ROWS:
+    return _smallest(test.rows, lambda rows: test.tells(alpha, rows))
+
+
+def baseline_needed(test: ChangeTest, alpha: float) -> int | None:
+    """Rows that a baseline needs before a window, of however many rows, tells stable from drifted.
+
+    Args:
+        test: The test of a window with at least one row.
+        alpha: Chance of a false alarm.
+
+    Returns:
+        The smallest number of rows, that of the baseline when it has enough; None when no number suffices.
+    """
+    return _smallest(test.baseline_rows, lambda rows: test.tells(alpha, _MOST_ROWS, rows))
+
+
+def _smallest(least: int, enough: Callable[[int], bool]) -> int | None:
+    """The smallest number, ``least`` or more, that is enough, as are all larger ones."""
+    if enough(least):
+        return least
+    low, high = least, 2 * least
+    while not enough(high):
+        if high > _MOST_ROWS:
             return None
-    return rows
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def _inside(share: float) -> float:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slipway.aws_errors import aws_call
+from slipway.drift.effect import EFFECTS
 from slipway.drift.quality.report import QualityReport, QualityVerdict
-from slipway.drift.run_report import EFFECTS, RunReport
+from slipway.drift.run_report import RunReport
 from slipway.drift.status import Status
 
 if TYPE_CHECKING:

@@ -51,6 +51,19 @@ def test_a_tolerance_that_every_difference_or_none_exceeds_is_refused(tables, to
     assert found.stdout == ""
 
 
+def test_a_column_that_the_first_table_hardly_knows_is_named_and_hides_no_other(tables):
+    for name, seed in (("before", 0), ("after", 1)):
+        table = frame(5000, seed)
+        table["rare"] = table.x.where(table.index % 50 == 0)
+        table.to_parquet(tables / f"{name}.parquet")
+    found = run("compare", tables / "before.parquet", tables / "after.parquet")
+    assert found.stdout.startswith("STABLE: 5,000 rows against 5,000")
+    assert "too few rows: rare has 100 of at least 265 (kolmogorov smirnov)" in found.stdout
+    document = json.loads(run("compare", tables / "before.parquet", tables / "after.parquet", "--json").stdout)
+    (rare,) = [row for row in document["findings"] if row["verdict"] == "INCONCLUSIVE"]
+    assert (rare["column"], rare["baseline_rows"], rare["baseline_needed"]) == ("rare", 100, 265)
+
+
 def test_a_logged_baseline_can_stand_for_the_first_file(tables):
     (tables / "baseline.json").write_bytes(make_reference(frame(5000, 0)).to_bytes())
     assert run("compare", tables / "baseline.json", tables / "moved.parquet").exit_code == 1

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.drift.baseline import Baseline, make_baseline
+from slipway.drift.baseline import Baseline, Spread, make_baseline
 from slipway.drift.bins import BinSet, CategoryBins, NumericBins
-from slipway.drift.judge import DriftPolicy, DriftVerdict, benjamini_hochberg, judge
+from slipway.drift.effect import Effect
+from slipway.drift.judge import DriftPolicy, DriftVerdict, WindowJudgement, benjamini_hochberg, judge
 from slipway.drift.profiling import empty_profile, profile_batch
+from slipway.drift.significance import DistanceTest
 from slipway.errors import InvalidInputError
 
 WEEKLY = DriftPolicy(runs_per_year=52, false_alarms_per_year=1)
@@ -18,7 +20,9 @@ WEEKLY = DriftPolicy(runs_per_year=52, false_alarms_per_year=1)
 def make(rows: dict[str, np.ndarray], chunks: int = 20) -> Baseline:
     bins = BinSet(
         {
-            name: NumericBins.of(values) if values.dtype.kind == "f" else CategoryBins.of(dict.fromkeys(values, 1))
+            name: NumericBins.of(values[np.isfinite(values)])
+            if values.dtype.kind == "f"
+            else CategoryBins.of(dict.fromkeys(values, 1))
             for name, values in rows.items()
         }
     )
@@ -59,6 +63,66 @@ def test_too_few_rows_are_inconclusive_and_say_how_many_are_needed():
     assert 200 < needed < 2000
     enough = judge(baseline, window(baseline.bins, {"x": rng.normal(size=needed)}), WEEKLY)
     assert enough.verdict is DriftVerdict.STABLE
+
+
+def sparse(rng: np.random.Generator, rows: int, filled: int, shift: float = 0.0) -> np.ndarray:
+    values = np.full(rows, np.nan)
+    values[rng.permutation(rows)[:filled]] = rng.normal(shift, 1, filled)
+    return values
+
+
+def test_a_column_that_the_baseline_hardly_knows_is_named_and_hides_no_other():
+    rng = np.random.default_rng(7)
+    baseline = make({"x": rng.normal(size=20_000), "rare": sparse(rng, 20_000, 200)})
+
+    def judged(rows: int, filled: int, *, shift: float = 0.0, rare: float = 0.0) -> WindowJudgement:
+        columns = {"x": rng.normal(shift, 1, rows), "rare": sparse(rng, rows, filled, rare)}
+        return judge(baseline, window(baseline.bins, columns), DriftPolicy())
+
+    calm = judged(20_000, 200)
+    assert calm.verdict is DriftVerdict.STABLE
+    (unjudged,) = calm.unjudged
+    assert (unjudged.column, unjudged.statistic, unjudged.verdict) == ("rare", "kolmogorov_smirnov", "INCONCLUSIVE")
+    assert (unjudged.baseline_rows, unjudged.baseline_needed, unjudged.rows_needed) == (200, 489, None)
+    moved = judged(20_000, 200, shift=1.0)
+    assert (moved.verdict, [each.column for each in moved.drifted]) == (DriftVerdict.DRIFTED, ["x"])
+    assert judged(60, 1).verdict is DriftVerdict.INCONCLUSIVE, "the other column lacks rows in the window"
+    gross = judged(20_000, 200, rare=4.0)
+    assert [each.column for each in gross.drifted] == ["rare"], "what is plain needs few values"
+
+
+@pytest.mark.parametrize("filled", [489, 600])
+def test_with_the_values_that_are_needed_some_window_gives_a_verdict(filled):
+    rng = np.random.default_rng(7)
+    baseline = make({"rare": sparse(rng, 20_000, filled)})
+    columns = {"rare": sparse(rng, 20_000, 200)}
+    (found,) = [f for f in judge(baseline, window(baseline.bins, columns), DriftPolicy()).findings if f.rows == 200]
+    assert (found.verdict, found.baseline_needed) == (DriftVerdict.INCONCLUSIVE, None)
+    enough = DistanceTest(Effect(found.statistic, 0.0, 0.0, filled, found.rows_needed), 0.1, Spread())
+    assert enough.tells(DriftPolicy().alpha, found.rows_needed)
+
+
+def test_categories_that_are_too_many_for_the_baseline_are_not_judged_for_ever():
+    rng = np.random.default_rng(8)
+    names = np.array([f"v{index}" for index in range(1000)])
+    baseline = make({"x": rng.normal(size=4000), "c": rng.choice(names, 4000)})
+    columns = {"x": rng.normal(size=200_000), "c": rng.choice(names, 200_000)}
+    found = judge(baseline, window(baseline.bins, columns), WEEKLY)
+    assert found.verdict is DriftVerdict.STABLE
+    (unjudged,) = found.unjudged
+    assert (unjudged.column, unjudged.baseline_rows) == ("c", 4000)
+    # Of a larger baseline more categories are seen, which asks for some more rows.
+    more = make({"c": rng.choice(names, unjudged.baseline_needed * 6 // 5)})
+    columns = {"c": rng.choice(names, 2_000_000)}
+    assert judge(more, window(more.bins, columns), WEEKLY).unjudged == ()
+
+
+def test_where_no_distance_can_be_judged_nor_can_the_whole():
+    rng = np.random.default_rng(9)
+    baseline = make({"x": rng.normal(size=480)})
+    found = judge(baseline, window(baseline.bins, {"x": rng.normal(size=200_000)}), DriftPolicy())
+    assert {f.verdict for f in found.findings if f.statistic != "kolmogorov_smirnov"} == {DriftVerdict.STABLE}
+    assert found.verdict is DriftVerdict.INCONCLUSIVE
 
 
 def test_no_rows_are_no_data():
