@@ -50,17 +50,25 @@ def version(command: Sequence[str | Path]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().splitlines()[0]
 
 
+# A process begins with the largest memory of the one that starts it, so the tools are started by one that has little.
+_METER = """
+import os, sys, time
+quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+began = time.monotonic()
+_, status, used = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet), 0)
+print(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def measured(command: Sequence[str | Path], environment: Mapping[str, str]) -> Usage:
-    """Run a command to its end and say what it cost."""
-    began = time.monotonic()
-    process = subprocess.Popen(command, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{command[0]} failed ({process.returncode}): {said.decode(errors='replace')[-2000:]}")
-    return Usage(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    """Run a command, whose program is given by its path, to its end and say what it cost."""
+    call = [sys.executable, "-I", "-S", "-c", _METER, *command]
+    done = subprocess.run(call, env=dict(environment), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed ({done.returncode}): {done.stderr[-2000:]}")
+    seconds, cpu_seconds, memory = map(float, done.stdout.split())
+    return Usage(seconds, cpu_seconds, memory)
 
 
 class Command:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import resource
+import re
 import sys
 import time
+from pathlib import Path
 
 import boto3
 
@@ -18,9 +19,15 @@ def main() -> None:
         source, destination, endpoint = line.rstrip("\n").split("\t")
         began = time.process_time()
         sync(source, destination, session=session, endpoint_url=endpoint)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        memory = _peak_mebibytes()
         sys.stdout.write(f"{time.process_time() - began} {memory}\n")
         sys.stdout.flush()
+
+
+def _peak_mebibytes() -> float:
+    """The most memory that this process had so far; not ``ru_maxrss``, with which a child begins at its parent's."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def once(source: str, destination: str, endpoint: str) -> None:
