@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -18,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def _give_airflow_a_home() -> None:
     for name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_CONN_", "AWS_"))]:
         del os.environ[name]
-    home = os.environ.get("SLIPWAY_TEST_AIRFLOW_HOME") or tempfile.mkdtemp(prefix="slipway-airflow-")
+    home = tempfile.mkdtemp(prefix="slipway-airflow-")
+    atexit.register(_remove, home, os.getpid())
     os.environ.update(
         {
             "AIRFLOW_HOME": home,
@@ -30,6 +32,12 @@ def _give_airflow_a_home() -> None:
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
     )
+
+
+def _remove(home: str, owner: int) -> None:
+    """Remove the home at the end of the process that made it; forked ones come here too."""
+    if os.getpid() == owner:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 _give_airflow_a_home()
