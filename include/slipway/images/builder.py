@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from slipway.images.wheel_group import WheelGroup
 
 _FORMAT = 1  # of the image; raised when the same inputs shall give another one
+_ASIDE = 2  # threads for what the image need not wait for: removing what is packed, tags for later builds
 _PARALLEL = 8  # most of them wait for the network; what works is bounded in `dependency`
 
 
@@ -164,8 +165,8 @@ class _Build:
     ) -> None:
         self._request, self._base, self._registry = request, base, registry
         self._work, self._on_progress = work, on_progress
-        self._removal = ThreadPoolExecutor(1, thread_name_prefix="removal")  # of what is packed, beside its upload
-        self._store = LayerStore(registry, request.repository, layers_dir, request.platform, on_progress)
+        self._aside = ThreadPoolExecutor(_ASIDE, thread_name_prefix="aside")
+        self._store = LayerStore(registry, request.repository, layers_dir, request.platform, self._aside, on_progress)
         self._groups = group_pins(parse_pins(request.lock.text))
         self._stack_tag = stack_tag(self._groups, base.digest, request.python, request.platform)
         self._app_digest = serving_app_digest(request.serving_app_dir)
@@ -178,17 +179,25 @@ class _Build:
     def run(self) -> tuple[Image, bool]:
         """Build and push; return the image and whether it was there already."""
         request = self._request
-        with self._removal, ThreadPoolExecutor(_PARALLEL, thread_name_prefix="image") as pool:
-            packing = pool.submit(self._pack_model)
-            stored = self._registry.get_manifest(request.repository, request.tag)
-            if stored:
-                image = self._same_release(stored, packing.result())
-                if image:
-                    return image, True
-            app = pool.submit(self._app_layer)
-            model = pool.submit(self._model_layer, packing)
-            stack = self._stack(pool)
-            image = self._assemble((*stack, app.result(), model.result()))
+        with self._aside:
+            with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="image") as pool:
+                packing = pool.submit(self._pack_model)
+                stored = self._registry.get_manifest(request.repository, request.tag)
+                if stored:
+                    image = self._same_release(stored, packing.result())
+                    if image:
+                        return image, True
+                app = pool.submit(self._app_layer)
+                model = pool.submit(self._model_layer, packing)
+                stack = self._stack(pool)
+                image = self._assemble((*stack, app.result(), model.result()))
+            self._put(image, stored)
+            self._store.settle()
+        return image, False
+
+    def _put(self, image: Image, stored: StoredManifest | None) -> None:
+        """Put the image under its tag, which holds ``stored`` so far."""
+        request = self._request
         push_config(self._registry, request.repository, image)
         try:
             self._registry.put_manifest(request.repository, request.tag, image.manifest)
@@ -199,7 +208,6 @@ class _Build:
                 f"{request.repository}:{request.tag} holds {stored.digest}, made from other inputs, and may not be "
                 f"replaced by {image.digest}: give the new image a tag of its own. {error}"
             ) from error
-        return image, False
 
     def _pack_model(self) -> LocalLayer:
         return write_layer(
@@ -241,7 +249,9 @@ class _Build:
         _raise_together([group.exception() for group in groups])
         for copied in bases:
             copied.result()
-        return self._store.keep(self._stack_tag, [*self._base.layers, *(group.result() for group in groups)])
+        stack = (*self._base.layers, *(group.result() for group in groups))
+        self._store.keep(self._stack_tag, stack)
+        return stack
 
     def _group_layer(self, group: WheelGroup) -> Layer:
         python, platform = self._request.python, self._request.platform
@@ -251,7 +261,7 @@ class _Build:
             try:
                 return build_group(group, python, platform, tree, self._work, self._on_progress)
             finally:
-                self._removal.submit(shutil.rmtree, tree, ignore_errors=True)
+                self._aside.submit(shutil.rmtree, tree, ignore_errors=True)
 
         return self._store.find_or_build(group.tag(python, platform), build)
 

@@ -19,6 +19,7 @@ from slipway.images.push import push_config, push_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     from slipway.images.progress import OnProgress
@@ -35,6 +36,7 @@ class LayerStore:
         repository: under whose tags.
         folder: where they are kept on this machine.
         platform: of the images they are for.
+        aside: runs what the image need not wait for: putting tags.
         on_progress: told what is sent.
     """
 
@@ -44,12 +46,15 @@ class LayerStore:
         repository: str,
         folder: Path,
         platform: str,
+        aside: Executor,
         on_progress: OnProgress = silent,
     ) -> None:
         self._registry = registry
         self._repository = repository
         self._folder = folder
         self._platform = platform
+        self._aside = aside
+        self._keeping: list[Future[None]] = []
         self._on_progress = on_progress
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -64,34 +69,40 @@ class LayerStore:
         return layers_of(document, config)
 
     def find_or_build(self, tag: str, build: Callable[[], LocalLayer]) -> Layer:
-        """Return the one layer kept under ``tag``, from the registry, else from this machine, else built and kept."""
+        """Return the one layer kept under ``tag``: from the registry, else from this machine, else built, then kept."""
         found = self.find(tag)
         if found:
             return found[0]
         local = self._local(tag) or self._remember(tag, build())
         self.push(local)
-        return self.keep(tag, (local.layer,))[0]
+        self.keep(tag, (local.layer,))
+        return local.layer
 
     def push(self, local: LocalLayer) -> None:
         """Send a layer unless the repository has it."""
         push_layer(self._registry, self._repository, local, self._on_progress)
 
-    def keep(self, tag: str, layers: Sequence[Layer]) -> tuple[Layer, ...]:
-        """Put a stack of layers, all in the repository already, under ``tag``.
+    def keep(self, tag: str, layers: Sequence[Layer]) -> None:
+        """Begin to put a stack of layers, all in the repository already, under ``tag``; see `settle`."""
+        self._keeping.append(self._aside.submit(self._keep, tag, tuple(layers)))
 
-        Returns:
-            The layers that the tag now stands for: those of another build, if it was faster.
+    def settle(self) -> None:
+        """Wait until everything is kept.
+
+        Raises:
+            RegistryUnavailableError, RegistryRefusedError, AccessDeniedError: something could not be kept.
         """
+        for kept in self._keeping:
+            kept.result()
+
+    def _keep(self, tag: str, layers: tuple[Layer, ...]) -> None:
         image = assemble(layers, platform=self._platform, run={"Labels": {"io.slipway.cache": tag}})
         push_config(self._registry, self._repository, image)
         try:
             self._registry.put_manifest(self._repository, tag, image.manifest)
         except RegistryRefusedError:
-            found = self.find(tag)
-            if found is None:
-                raise
-            return found
-        return tuple(layers)
+            if self.find(tag) is None:
+                raise  # else another build was faster, and its layers are as good
 
     def _local(self, tag: str) -> LocalLayer | None:
         note = self._folder / f"{tag}.json"

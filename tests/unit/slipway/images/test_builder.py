@@ -165,6 +165,27 @@ def test_another_model_under_an_immutable_tag_is_refused(
         build_image(request_for(), registry.client(), cache_dir=tmp_path / "cache")
 
 
+def test_another_build_that_was_faster_with_the_same_packages_does_not_matter(
+    registry: Registry, other_registry: Registry, request_for: Callable[..., ImageRequest], tmp_path: Path
+) -> None:
+    alone = build_image(request_for(), other_registry.client(), cache_dir=tmp_path / "one")
+    registry.immutable = True
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.step != "compile":
+            return
+        for tag, (stored, kind) in other_registry.manifests[REPOSITORY].items():
+            if tag.startswith(("deps-", "wheel-", "tail-", "app-")):
+                registry.manifests.setdefault(REPOSITORY, {})[tag] = (stored + b"\n", kind)
+        registry.blobs.setdefault(REPOSITORY, {}).update(other_registry.blobs[REPOSITORY])
+
+    built = build_image(request_for(), registry.client(), cache_dir=tmp_path / "two", on_progress=meanwhile)
+    assert (built.digest, built.layers, built.reused) == (alone.digest, alone.layers, False)
+    kept = {tag: stored for tag, (stored, _) in registry.manifests[REPOSITORY].items() if tag.startswith("deps-")}
+    assert [stored[-1:] for stored in kept.values()] == [b"\n"]
+    assert registry.asked("PUT", "manifests/deps-")
+
+
 def test_a_new_model_on_a_fresh_worker_costs_the_model_alone(
     registry: Registry, request_for: Callable[..., ImageRequest], tmp_path: Path
 ) -> None:
