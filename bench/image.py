@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -36,12 +37,13 @@ from bench.image_setup import (
     write_model,
 )
 from bench.peers.image_builders import Buildah, Docker
-from bench.report import OURS, ROOT, Row, earlier_rows, publish
+from bench.report import OURS, ROOT, Row, earlier_rows, earlier_versions, publish
 from slipway.artifacts.lock import DependencyLock
 from slipway.images.builder import ImageRequest, build_image
 from slipway.images.docker_engine import write_context
 from slipway.images.serving_app import serving_app_dir
 
+PEERS = {"docker": "docker", "docker-cache": "docker, cache-from", "buildah": "buildah"}  # option → system
 COLD, SAME, FRESH, BUMP = "cold", "new model, same worker", "new model, fresh worker", "one package bumped"
 
 
@@ -132,20 +134,27 @@ def main() -> None:
     """Run and publish."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--peers", default="docker,docker-cache,buildah")
+    parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--append", action="store_true", help="add to the last run's rows instead of starting again")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the engine and the registry end with us
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-image-")))
         registry = stack.enter_context(loopback_registry(work / "registry"))
-        systems, base, notes = _systems(arguments.peers.split(","), registry, work, stack)
+        systems, base = _systems(arguments.peers.split(","), registry, work, stack)
         versions = {system.name: system.version() for system in systems}
         rows = earlier_rows("image", versions) if arguments.append else []
+        known = earlier_versions("image") if arguments.append else {}
         rows += _measure(systems, base, registry, work, arguments.repeats)
-        repeats = sum((row.case, row.system, row.metric) == (COLD, OURS, "time") for row in rows)
-        notes.append(f"{repeats} repeats, systems in turn; median (least–greatest).")
-        publish("image", rows, versions=versions, notes=notes)
+        publish("image", rows, versions=known | versions, notes=_notes(rows))
+
+
+def _notes(rows: list[Row]) -> list[str]:
+    repeats = Counter(row.system for row in rows if (row.case, row.metric) == (COLD, "time"))
+    told = ", ".join(f"{system} {count}" for system, count in repeats.items())
+    absent = [name for name in PEERS.values() if name not in repeats]
+    left_out = [f"Peers left out: {', '.join(absent)}."] if absent else []
+    return [*left_out, f"Repeats, systems in turn: {told}; median (least–greatest)."]
 
 
 def _measure(systems: list[System], base: str, registry: LoopbackRegistry, work: Path, repeats: int) -> Iterator[Row]:
@@ -160,13 +169,12 @@ def _measure(systems: list[System], base: str, registry: LoopbackRegistry, work:
             yield from story(system, request, bumped, registry)
 
 
-def _systems(
-    wanted: list[str], registry: LoopbackRegistry, work: Path, stack: ExitStack
-) -> tuple[list[System], str, list[str]]:
+def _systems(wanted: list[str], registry: LoopbackRegistry, work: Path, stack: ExitStack) -> tuple[list[System], str]:
     systems: list[System] = [Slipway(registry, work / "slipway")]
     absent = [tool for tool in ("dockerd", "docker", "debootstrap", "buildah") if not shutil.which(tool)]
     if {"dockerd", "docker", "debootstrap"} & set(absent):
-        return systems, "scratch", [f"Peers left out: {', '.join(absent)} not installed."]
+        print(f"no peers: {', '.join(absent)} not installed")
+        return systems, "scratch"
     base = f"{registry.host}/base/python:3.11"
     address = stack.enter_context(docker_engine(work / "docker"))
     docker = Docker(address, registry.host, work / "docker-config")
@@ -178,8 +186,7 @@ def _systems(
         **({"buildah": lambda: Buildah(registry.host, work / "buildah")} if "buildah" not in absent else {}),
     }
     systems += [Peer(makers[name](), registry, work / name) for name in wanted if name in makers]
-    left_out = [name for name in makers if name not in wanted] + absent
-    return systems, base, [f"Peers left out: {', '.join(left_out)}."] if left_out else []
+    return systems, base
 
 
 if __name__ == "__main__":

@@ -85,6 +85,12 @@ def earlier_rows(name: str, versions: Mapping[str, str], *, folder: Path = ROOT 
     return [Row(**row) for row in document["rows"]]
 
 
+def earlier_versions(name: str, *, folder: Path = ROOT / "var" / "bench") -> dict[str, str]:
+    """Return the versions of all systems in the last run, of those too that do not take part in this piece."""
+    versions: dict[str, str] = json.loads((folder / f"{name}.json").read_text())["versions"]
+    return versions
+
+
 def machine() -> str:
     """Say on what was measured."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

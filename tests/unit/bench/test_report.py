@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import Row, earlier_rows, place, publish, table
+from bench.report import Row, earlier_rows, earlier_versions, place, publish, table
 
 ROWS = [
     Row("cold", "docker", "time", 40.0, "s"),
@@ -53,6 +53,12 @@ def test_rows_of_another_version_are_not_mixed_in(tmp_path: Path) -> None:
     publish("image", ROWS, versions={"docker": "28.1"}, page=tmp_path / "page.md", folder=tmp_path)
     with pytest.raises(ValueError, match=r"docker was '28.1' and is '29.0' now"):
         earlier_rows("image", {"docker": "29.0"}, folder=tmp_path)
+
+
+def test_versions_of_systems_that_pause_are_kept(tmp_path: Path) -> None:
+    publish("image", ROWS, versions={"docker": "28.1"}, page=tmp_path / "page.md", folder=tmp_path)
+    assert earlier_rows("image", {"buildah": "1.39"}, folder=tmp_path) == ROWS
+    assert earlier_versions("image", folder=tmp_path) == {"docker": "28.1"}
 
 
 def test_there_must_be_a_first_piece(tmp_path: Path) -> None:
