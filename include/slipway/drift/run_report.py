@@ -116,8 +116,9 @@ class RunReport(BaseModel):
     def advice(self) -> str:
         """What to do next."""
         return {
-            Status.DRIFTED: "look at the report: is the change real (then retrain on data that contains it) or a fault "
-            "upstream of the model (then mend that)?",
+            Status.DRIFTED: "is the change real, or a fault upstream of the model? A fault is mended there. After a "
+            f"real change the model has to learn from data that contains it: `slipway retrain {self.service}`, where "
+            "monitor.on_drift has not set that off already.",
             Status.STABLE: "nothing.",
             Status.INCONCLUSIVE: "widen monitor.window_hours, or wait for more traffic; where the baseline has too few "
             "rows, log one of more rows with the model (docs/drift.md).",
