@@ -125,7 +125,8 @@ def _picture(state: EndpointState | None, traffic: Traffic) -> str:
     step = promotion.steps[-1] if promotion.steps else None
     said = "preparing"
     if step:
-        said = f"step {step.number}, {step.weight_pct:g} %: {step.verdict} after {step.looks} looks"
+        looks = "1 look" if step.looks == 1 else f"{step.looks} looks"
+        said = f"step {step.number}, {step.weight_pct:g} %: {step.verdict} after {looks}"
     bar = "█" * filled + "░" * (_BAR_WIDTH - filled)
     return f"{bar} {share:.0%} challenger · {said} · {answered}"
 

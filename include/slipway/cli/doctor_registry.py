@@ -14,7 +14,7 @@ from slipway.registry import aliases_of
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from slipway.spec import ServiceCatalog
+    from slipway.spec import ServiceCatalog, ServiceSpec
 
 _CANDIDATE = "candidate"
 
@@ -37,17 +37,17 @@ def examine_registry(catalog: ServiceCatalog) -> Iterator[Finding]:
     client = MlflowClient(uri, uri)
     for spec in catalog.specs.values():
         about = f"model {spec.model}"
-        yield from guarded(about, partial(_model, client, about, spec.model))
+        yield from guarded(about, partial(_model, client, about, spec))
 
 
-def _model(client: MlflowClient, about: str, model: str) -> Iterator[Finding]:
+def _model(client: MlflowClient, about: str, spec: ServiceSpec) -> Iterator[Finding]:
     try:
-        aliases = aliases_of(client, model)
+        aliases = aliases_of(client, spec.model)
     except ModelNotFoundError as error:
         yield Finding(about, "look", str(error), "register it, or correct `model` of the service")
         return
     if _CANDIDATE not in aliases:
-        cure = "set the alias, or deploy by version number: `slipway deploy SERVICE --model-version 1`"
+        cure = f"set the alias, or deploy by version number: `slipway deploy {spec.name} --model-version 1`"
         yield Finding(about, "look", f"no alias {_CANDIDATE}", cure)
         return
     yield Finding(about, "ok", ", ".join(f"{alias} is version {number}" for alias, number in sorted(aliases.items())))

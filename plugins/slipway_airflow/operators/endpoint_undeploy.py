@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowSkipException
 
-from slipway.alarms.removal import delete_alarms, find_alarms
+from slipway.alarms.removal import Found, delete_alarms, find_alarms
 from slipway.endpoints.resource import describe, wait_until_gone
 from slipway.endpoints.scaling import remove_scaling
 from slipway.endpoints.settle import settled
@@ -100,14 +100,14 @@ class EndpointUndeployOperator(StageOperator):
         return find_undeployment(inventory, self.spec.name, self.stage, self.endpoint)
 
     def _tell(self, what: str, going: Undeployment) -> list[str]:
-        said = [_words(each) for each in going.resources]
+        said = [*self._alarms()[1], *(_words(each) for each in going.resources)]
         for each in said or ["nothing: there is no endpoint, config or model"]:
             self.log.info("%s %s", what, each)
         return said
 
     def _delete(self, run: TaskRun, going: Undeployment) -> list[str]:
         self._stop_scaling()
-        deleted = self._delete_alarms(run) if self.stage == "prod" else []
+        deleted = self._delete_alarms(run)
         for resource in going.resources:
             if resource.kind == "endpoint":
                 self._wait_until_still()
@@ -126,13 +126,18 @@ class EndpointUndeployOperator(StageOperator):
             remove_scaling(self.hook.client("application-autoscaling"), self.endpoint, variant)
 
     def _delete_alarms(self, run: TaskRun) -> list[str]:
-        cloudwatch = self.hook.client("cloudwatch")
-        there = find_alarms(cloudwatch, self.spec.name)
-        said = [f"alarm {name}" for name in there.names] + (["the dashboard"] if there.dashboard else [])
+        there, said = self._alarms()
         if said:
             self.bucket.note(self.spec.name, run, "deleted", f"alarms of {self.spec.name}", restore=there.restore)
-            delete_alarms(cloudwatch, self.spec.name, there)
+            delete_alarms(self.hook.client("cloudwatch"), self.spec.name, there)
         return said
+
+    def _alarms(self) -> tuple[Found, list[str]]:
+        """What watches the service, and the same in words; nothing does in dev."""
+        if self.stage != "prod":
+            return Found((), None), []
+        there = find_alarms(self.hook.client("cloudwatch"), self.spec.name)
+        return there, [f"alarm {name}" for name in there.names] + (["the dashboard"] if there.dashboard else [])
 
     def _wait_until_still(self) -> None:
         """AWS refuses to delete an endpoint in the middle of a change."""

@@ -72,7 +72,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(launched: Promotion, s
     said = undeploy(launched, only_say=True).execute(launched.context("prod", run_id=RUN))
     assert service.aws.changes(since) == []
     would = [each.rpartition(" ")[2] for each in said["would_delete"]]
-    assert would == [*before["endpoints"], *before["configs"], *before["models"]]
+    assert would == [*before["alarms"], "dashboard", *before["endpoints"], *before["configs"], *before["models"]]
     assert service.ask("prod") == 6.0
 
 
