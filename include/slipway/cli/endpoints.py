@@ -119,9 +119,8 @@ def _notes(state: EndpointState | None) -> tuple[str, ...]:
 
 def _step_notes(step: StepProgress, service: str) -> list[str]:
     """The step in a line; while it goes on or when it failed, a line more for each comparison, and for a question."""
-    verdict = (
-        f"step {step.number} at {step.weight_pct:g} %: {step.verdict} after {step.looks} look{'s' * (step.looks != 1)}"
-    )
+    looks = "1 look" if step.looks == 1 else f"{step.looks} looks"
+    verdict = f"step {step.number} at {step.weight_pct:g} %: {step.verdict} after {looks}"
     lines = [f"  {line}" for line in step.shown] if step.ended_at is None or step.failed_because else []
     if step.question and step.ended_at is None:
         asked = f"{step.question.asked_at:%Y-%m-%d %H:%M %Z}, for {step.question.hours:g} h without those on hold"

@@ -33,7 +33,7 @@ def test_each_step_tells_its_verdict_with_counts_and_what_is_still_needed() -> N
     notes = _notes(EndpointState(endpoint="flights-prod", promotion=promotion))
     assert notes[1:] == (
         "step 1 at 5 %: PASS after 3 looks; error: below 1.50%",
-        f"step 2 at 25 %: INCONCLUSIVE after 1 looks; {said}",
+        f"step 2 at 25 %: INCONCLUSIVE after 1 look; {said}",
         "step 3 at 50 %: PASS after 2 looks; look 1: worse",
         "  error FAIL: 30 of 400 = 7.50%",
     )
