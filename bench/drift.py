@@ -203,35 +203,30 @@ def peak_megabytes() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def measure(folder: Path, repeats: int, names: Sequence[str] = tuple(CASES)) -> list[Row]:
-    """Run the cases in processes of their own."""
+def measure(folder: Path, names: Sequence[str] = tuple(CASES)) -> list[Row]:
+    """Run the cases once, in processes of their own."""
     rows = []
     for name in names:
         case, system, _ = CASES[name]
-        for _ in range(repeats):
-            command = [sys.executable, "-m", "bench.drift", "--case", name, "--folder", str(folder)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-            found = json.loads(done.stdout)
-            if name == "spark":
-                for system, seconds in json.loads(done.stderr.splitlines()[-1]).items():
-                    rows.append(Row(case, system, "wall", seconds, "s"))
-                continue
-            if name == "hour":
-                rows.append(Row(case, system, "added cost", float(done.stderr.split()[-1]) * 1000, "ms"))
-                continue
-            rows += _cost(case, system, found)
+        command = [sys.executable, "-m", "bench.drift", "--case", name, "--folder", str(folder)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        if name == "spark":
+            for system, seconds in json.loads(done.stderr.splitlines()[-1]).items():
+                rows.append(Row(case, system, "wall", seconds, "s"))
+        elif name == "hour":
+            rows.append(Row(case, system, "added cost", float(done.stderr.split()[-1]) * 1000, "ms"))
+        else:
+            rows += _cost(case, system, json.loads(done.stdout))
     return rows
 
 
-def measure_peers(folder: Path, repeats: int, python: Path) -> list[Row]:
-    """Run both libraries over the same files."""
+def measure_peers(folder: Path, python: Path) -> list[Row]:
+    """Run both libraries once over the same files."""
     rows = []
     script = ROOT / "bench" / "peers" / "drift_libraries.py"
     for name, system in PEERS.items():
-        for _ in range(repeats):
-            done = subprocess.run([python, script, name, folder], check=True, capture_output=True, text=True)
-            found = json.loads(done.stdout.splitlines()[-1])
-            rows += _cost(CASES["ours"][0], system, found)
+        done = subprocess.run([python, script, name, folder], check=True, capture_output=True, text=True)
+        rows += _cost(CASES["ours"][0], system, json.loads(done.stdout.splitlines()[-1]))
     return rows
 
 
@@ -276,30 +271,38 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder, arguments.rows)
-        rows = measure(folder, arguments.repeats, arguments.only)
         versions: dict[str, str] = {"duckdb": version("duckdb"), "Spark": version("pyspark")}
         if arguments.peers:
             python, found = install_peers()
-            rows += measure_peers(folder, arguments.peers, python)
             versions |= found
+        rows = []
+        for turn in range(max(arguments.repeats, arguments.peers)):
+            rows += measure(folder, arguments.only) if turn < arguments.repeats else []
+            rows += measure_peers(folder, python) if turn < arguments.peers else []
     rows = [replace(row, case=f"{arguments.label}{row.case}") for row in rows]
     if arguments.append:
         rows = [*earlier_rows("drift", versions), *rows]
+    order = [case for case, *_ in CASES.values()]
+    rows.sort(key=lambda row: order.index(row.case) if row.case in order else len(order))
     if arguments.dry:
         sys.stdout.write("\n".join(map(str, rows)) + "\n")
     else:
-        publish("drift", rows, versions=versions, notes=_notes(arguments.rows, arguments.repeats, arguments.peers))
+        publish("drift", rows, versions=versions, notes=_notes(arguments))
 
 
-def _notes(rows: int, repeats: int, peers: int) -> list[str]:
-    times = f"{repeats} repeats, of the peers {peers}; each in a process of its own"
+def _notes(run: argparse.Namespace) -> list[str]:
+    names = dict.fromkeys(CASES[name][0] for name in run.only)
+    which = "" if run.only == list(CASES) else f" of {', '.join(names)}"
+    times = f"{run.repeats} repeats{which}, of the peers {run.peers}, in turn; each in a process of its own"
+    rest = ["The other cases were measured before, in runs of their own."] if run.append else []
     return [
-        f"{rows:,} rows x 25 columns (20 numbers, 5 categories) where nothing else is said; the baseline has 200,000; "
-        f"{times}.",
+        f"{run.rows:,} rows x 25 columns (20 numbers, 5 categories) where nothing else is said; the baseline has "
+        f"200,000; {times}.",
+        *rest,
         "Slipway reads the file in batches and gives verdicts; duckdb gives bare counts; the peers get pandas frames. "
         "Captured calls have 25 columns too, and are only read and typed, not profiled: 20,000 rows one by one, and "
         "ten times these in calls of 100 rows.",
-        *([] if peers else ["Peers left out: Evidently, NannyML."]),
+        *([] if run.peers else ["Peers left out: Evidently, NannyML."]),
     ]
 
 

@@ -22,7 +22,7 @@ def test_every_case_counts_all_rows(tmp_path):
 def test_a_case_does_not_answer_for_the_memory_of_who_started_it(tmp_path):
     prepare(tmp_path, 100, calls=100)
     ballast = np.ones(400 << 17)  # 400 MB
-    rows = bench.drift.measure(tmp_path, 1, ["single"])
+    rows = bench.drift.measure(tmp_path, ["single"])
     peak = next(row.value for row in rows if row.metric == "peak memory")
     assert 10 < peak < 400 <= bench.drift.peak_megabytes()
     assert ballast[-1] == 1
