@@ -9,7 +9,7 @@ Watches what production receives and answers, and says when it is not what the m
 | `profile` | one task for each hour with new captures (or some hours): counts them into small profiles, each once |
 | `judge` | merges the profiles of the window and compares them with the baseline: every feature, every prediction |
 | `quality` | joins answers with the outcomes that have arrived since (only with `monitor.labels`) |
-| `publish` | history, report, CloudWatch, MLflow; a message when the state *changed* or `quality` failed |
+| `publish` | history, report; a message when the state *changed* or `quality` failed; CloudWatch, MLflow |
 | `react` | wakes `retrain` when `monitor.on_drift` says so, within cool-down and budget, told or not; else skipped |
 
 **States**: `STABLE`, `DRIFTED`, `INCONCLUSIVE` (too few rows; the report says how many are needed), `NO_TRAFFIC`,

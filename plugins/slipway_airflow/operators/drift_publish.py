@@ -45,7 +45,7 @@ _SUBJECT_CHARACTERS = 100
 
 
 class DriftPublishOperator(DriftOperator):
-    """Publish a run: history, report, CloudWatch, a message when the state changed, MLflow.
+    """Publish a run: history, report, a message when the state changed, CloudWatch, MLflow.
 
     :param window: What ``collect`` found. (templated)
     :param judged: What ``judge`` returned; None when it did not get so far. (templated)
@@ -57,7 +57,7 @@ class DriftPublishOperator(DriftOperator):
     :param region_name: AWS region; the connection's when None. (templated)
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: Configuration of the botocore clients.
-    :return: ``changed`` (whether the state did), ``report_uri``.
+    :return: ``changed`` (whether this run changed the state, in this try or an earlier one), ``report_uri``.
     """
 
     template_fields = aws_template_fields("bucket_conn_id", "window", "judged", "mlflow_conn_id")
@@ -85,14 +85,16 @@ class DriftPublishOperator(DriftOperator):
         self.store.keep(f"history/{stamp(report.until)}.parquet", history_file(report))
         quality = self._quality(report)
         page = self._page(report, quality)
-        self._metrics(report, quality)
+        # People first: what is told is remembered, so that a try again, because metrics failed, tells nobody twice.
         self._tell_quality(context, quality, page)
+        self.store.change_state(lambda state: _with_quality(state, quality))
         change = self._change(self.store.state(), report)
         if change.changed:
             self._tell(TaskRun.of(context), report, change, page)
-        self.store.change_state(lambda state: _with_quality(self._change(state, report).state, quality))
+        state = self.store.change_state(lambda state: self._change(state, report).state)
+        self._metrics(report, quality)
         self._mlflow(report, quality)
-        return {"changed": change.changed, "report_uri": page}
+        return {"changed": state.since == report.until, "report_uri": page}
 
     def _quality(self, report: RunReport) -> QualityReport | None:
         """What ``quality`` left; where it had something to measure and left nothing, it failed."""

@@ -36,7 +36,7 @@ from slipway_airflow.operators.drift_publish import DriftPublishOperator
 from slipway_airflow.operators.drift_quality import DriftQualityOperator
 from slipway_airflow.operators.drift_react import DriftReactOperator
 from tests.unit.slipway.drift.capture.records import record
-from tests.unit.slipway_airflow.conftest import BUCKET
+from tests.unit.slipway_airflow.conftest import BUCKET, REGION
 from tests.unit.slipway_airflow.releases import make_release
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -241,6 +241,34 @@ def test_drift_that_cannot_be_told_wakes_the_retraining_and_is_told_by_a_later_t
     calm = world.run(NOON + timedelta(hours=31))
     with pytest.raises(AirflowSkipException, match="The window is STABLE"):
         world.react(calm.run_key)
+
+
+def test_people_are_told_though_cloudwatch_fails_and_not_again_when_it_answers(
+    world: World, aws_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.with_outcomes()
+    world.log_baseline(rows(10_000))
+    asked = rows(1000, seed=2)
+    world.capture(asked, NOON - timedelta(hours=30))
+    world.outcomes(asked, NOON - timedelta(hours=20), wrong=2.0)
+    world.capture(rows(9000, seed=1, shift=1.0), NOON - timedelta(hours=1))
+    with monkeypatch.context() as outage:
+        extra = {"region_name": REGION, "endpoint_url": aws_server, "config_kwargs": {"retries": {"max_attempts": 0}}}
+        extra["service_config"] = {"cloudwatch": {"endpoint_url": "http://127.0.0.1:9"}}
+        connection = {"conn_type": "aws", "login": "testing", "password": "testing-secret", "extra": extra}
+        outage.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        with pytest.raises(SlipwayError, match="put metrics into Slipway/Drift"):
+            world.run(NOON)
+    subjects = sorted(each["Subject"] for each in world.told())
+    assert subjects[0].startswith("flights drifted in")
+    assert subjects[1:] == ["flights quality is degraded"]
+    assert not world.metric("Slipway/Drift", "Drifted")
+
+    assert world.run(NOON).published["changed"], "the second try says of the run what the first would have said"
+    assert world.told() == []
+    assert world.metric("Slipway/Drift", "Drifted")
+    actions = [found.action for found in Ledger(world.s3, BUCKET).read("flights")]
+    assert (actions.count("drift_status"), actions.count("quality_status")) == (1, 1)
 
 
 def test_profiles_are_made_once_and_a_repeated_run_changes_nothing(world: World) -> None:
