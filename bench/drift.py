@@ -282,6 +282,7 @@ def main() -> None:
     rows = [replace(row, case=f"{arguments.label}{row.case}") for row in rows]
     if arguments.append:
         rows = [*earlier_rows("drift", versions), *rows]
+        versions = json.loads((ROOT / "var" / "bench" / "drift.json").read_text())["versions"] | versions
     order = [case for case, *_ in CASES.values()]
     rows.sort(key=lambda row: order.index(row.case) if row.case in order else len(order))
     if arguments.dry:
@@ -291,18 +292,16 @@ def main() -> None:
 
 
 def _notes(run: argparse.Namespace) -> list[str]:
-    names = dict.fromkeys(CASES[name][0] for name in run.only)
-    which = "" if run.only == list(CASES) else f" of {', '.join(names)}"
-    times = f"{run.repeats} repeats{which}, of the peers {run.peers}, in turn; each in a process of its own"
-    rest = ["The other cases were measured before, in runs of their own."] if run.append else []
+    times = f"{run.repeats} repeats, of the peers {run.peers}, in turn"
+    if run.append:
+        times = "measured in pieces, the systems of a piece in turn"
     return [
         f"{run.rows:,} rows x 25 columns (20 numbers, 5 categories) where nothing else is said; the baseline has "
-        f"200,000; {times}.",
-        *rest,
+        f"200,000; {times}; each in a process of its own.",
         "Slipway reads the file in batches and gives verdicts; duckdb gives bare counts; the peers get pandas frames. "
         "Captured calls have 25 columns too, and are only read and typed, not profiled: 20,000 rows one by one, and "
         "ten times these in calls of 100 rows.",
-        *([] if run.peers else ["Peers left out: Evidently, NannyML."]),
+        *([] if run.peers or run.append else ["Peers left out: Evidently, NannyML."]),
     ]
 
 
