@@ -152,9 +152,7 @@ def _schema(files: Sequence[Path]) -> ModelSchema:
 
 def _open(file: Path, side_by_side: bool) -> Iterator[pa.RecordBatch]:
     if file.suffix.lower() == ".csv":
-        import pyarrow.csv
-
-        yield from pyarrow.csv.open_csv(file)
+        yield from _csv_batches(file)
         return
     import pyarrow as pa
     import pyarrow.parquet
@@ -165,3 +163,44 @@ def _open(file: Path, side_by_side: bool) -> Iterator[pa.RecordBatch]:
         file, read_dictionary=texts, pre_buffer=False, buffer_size=_COLUMN_BYTES
     ) as source:
         yield from source.iter_batches(batch_size=_BATCH_ROWS, use_threads=side_by_side)
+
+
+def _csv_batches(file: Path) -> Iterator[pa.RecordBatch]:
+    """Read a CSV file whose first block, of which Arrow takes the types, need not show all that is in its columns."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    options = pyarrow.csv.ConvertOptions()
+    with pyarrow.csv.open_csv(file) as shown:
+        fields = list(shown.schema)
+    options.column_types = {field.name: pa.string() for field in fields if not pa.types.is_binary(field.type)}
+    empty = pa.array(options.null_values)
+    with pyarrow.csv.open_csv(file, convert_options=options) as source:
+        for batch in source:
+            columns = [_typed(batch.column(place), field.type, empty) for place, field in enumerate(fields)]
+            yield pa.record_batch(columns, [field.name for field in fields])
+
+
+def _typed(texts: pa.Array, kind: pa.DataType, empty: pa.Array) -> pa.Array:
+    """Texts as what the first block has shown; where that fails wider numbers, times alone, or still texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        return texts
+    texts = pc.if_else(pc.is_in(texts, value_set=empty), pa.scalar(None, pa.string()), texts)
+    wider = (pa.float64(),) if pa.types.is_integer(kind) else ()
+    for wanted in () if pa.types.is_null(kind) else (kind, *wider):
+        try:
+            return pc.cast(texts, wanted)
+        except pa.ArrowInvalid:
+            if pa.types.is_temporal(wanted):
+                return pa.array([_time(text, wanted) for text in texts], wanted)
+    return texts
+
+
+def _time(text: pa.Scalar, kind: pa.DataType) -> pa.Scalar | None:
+    try:
+        return text.cast(kind)
+    except ValueError:
+        return None

@@ -100,6 +100,30 @@ def test_a_parquet_file_is_counted_without_pandas(tables):
     assert done.returncode == 0, done.stderr.decode()
 
 
+def long_csv(path, late: list[str]) -> None:
+    """A file whose first megabyte shows whole numbers, days and nothing in a column, and then ``late``."""
+    first = [f"{number},2013-04-01,,a" for number in range(100_000)]
+    path.write_text("\n".join(["x,day,note,c", *first, *late, ""]))
+
+
+def test_a_csv_file_may_show_late_what_its_columns_hold(tmp_path):
+    long_csv(tmp_path / "plain.csv", ["1.5,2013-04-02,late,b", " 2 ,,,a"])
+    document = json.loads(run("profile", tmp_path / "plain.csv", "--json").stdout)
+    assert document["rows"] == 100_002
+    x, day, note = (document["columns"][name] for name in ("x", "day", "note"))
+    assert (x["moments"]["count"], x["mismatched"]) == (100_002, 0)
+    assert (day["moments"]["count"], day["missing"]) == (100_001, 1)
+    assert (sum(note["counts"]), note["missing"]) == (1, 100_001)
+
+
+def test_text_among_the_numbers_of_a_csv_file_is_counted(tmp_path):
+    long_csv(tmp_path / "mixed.csv", ["unknown,someday,,b", "7.5,2013-04-02,,a"])
+    document = json.loads(run("profile", tmp_path / "mixed.csv", "--json").stdout)
+    x, day = document["columns"]["x"], document["columns"]["day"]
+    assert (x["moments"]["count"], x["mismatched"]) == (100_001, 1)
+    assert (day["moments"]["count"], day["missing"]) == (100_001, 1), "a time that is none is missing"
+
+
 def test_what_is_no_table_is_said_in_one_line(tmp_path):
     (tmp_path / "x.parquet").write_text("hello")
     found = run("profile", tmp_path / "x.parquet")
