@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,7 @@ def _schema(files: Sequence[Path]) -> ModelSchema:
 
 
 def _open(file: Path, side_by_side: bool) -> Iterator[pa.RecordBatch]:
-    if file.suffix.lower() == ".csv":
+    if re.search(r"\.csv(\.(gz|bz2|zst|lz4))?$", file.name.lower()):
         yield from _csv_batches(file)
         return
     import pyarrow as pa

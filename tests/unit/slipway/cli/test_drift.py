@@ -124,6 +124,12 @@ def test_text_among_the_numbers_of_a_csv_file_is_counted(tmp_path):
     assert (day["moments"]["count"], day["missing"]) == (100_001, 1), "a time that is none is missing"
 
 
+def test_a_compressed_csv_file_is_read_as_the_file_in_it(tables):
+    frame(3000, 1).to_csv(tables / "calm.csv.gz", index=False)
+    found = run("profile", tables / "calm.csv.gz", "--json")
+    assert json.loads(found.stdout) == json.loads(run("profile", tables / "calm.csv", "--json").stdout)
+
+
 def test_what_is_no_table_is_said_in_one_line(tmp_path):
     (tmp_path / "x.parquet").write_text("hello")
     found = run("profile", tmp_path / "x.parquet")
