@@ -14,11 +14,11 @@ from slipway.canary.evaluation import FULL_WEIGHT_PCT, StepRules
 from slipway.canary.gate_watch import GateWatch, GuardedStep
 from slipway.canary.metric_source import CloudWatchMetricSource, MetricSource, ReferenceMetricSource
 from slipway.canary.watch import StepWatch, WatchedStep
-from slipway.canary.window import MetricWindow
 from slipway.endpoints.outcome import endpoint_outcome
 from slipway.endpoints.resource import describe
 from slipway.endpoints.traffic import weights_of
 from slipway.errors import EndpointBusyError, EndpointMissingError
+from slipway_airflow.canary_outcomes import OutcomesRequest, outcome_source, window_from_dict
 from slipway_airflow.hooks.artifact_bucket import ArtifactBucket
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 
@@ -43,6 +43,8 @@ class WatchRequest:
     :param alarm: The CloudWatch alarm that has to be there; None when the promotion has none.
     :param source: Where the counts come from: ``cloudwatch``, ``captures`` or ``both``.
     :param gate: The place of the gate whose answer is waited for; None for a step.
+    :param outcomes: What answers are held against, see :class:`slipway_airflow.canary_outcomes.OutcomesRequest`; None
+        when they are not.
     """
 
     step: dict[str, Any]
@@ -57,6 +59,7 @@ class WatchRequest:
     alarm: str | None = None
     gate: str | None = None
     source: str = "cloudwatch"
+    outcomes: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the request as a dict of plain values."""
@@ -94,11 +97,6 @@ def rules_to_dict(rules: StepRules) -> dict[str, Any]:
     return asdict(rules)
 
 
-def window_to_dict(window: MetricWindow) -> dict[str, Any]:
-    """Return a window as plain values."""
-    return {**asdict(window), "start": window.start.isoformat()}
-
-
 def _rules(values: dict[str, Any]) -> StepRules:
     policies = {name: JudgePolicy(**policy) for name, policy in values["policies"].items()}
     on_inconclusive: OnInconclusive = values["on_inconclusive"]
@@ -113,11 +111,13 @@ def _source(request: WatchRequest, hook: SlipwayAwsHook, bucket: ArtifactBucket,
     if request.source != "cloudwatch":
         sources.append(CaptureMetricSource(bucket.s3, bucket.name, **arms))
     source = sources[0] if len(sources) == 1 else JoinedMetricSource(*sources)
-    if request.reference is None:
+    if request.reference is not None:
+        source = ReferenceMetricSource(source, window_from_dict(request.reference))
+    if request.outcomes is None:
         return source
-    reference = request.reference
-    window = MetricWindow(**{**reference, "start": datetime.fromisoformat(reference["start"])})
-    return ReferenceMetricSource(source, window)
+    variants = (request.challenger, request.champion)
+    outcomes = outcome_source(OutcomesRequest(**request.outcomes), endpoint, variants, hook, bucket)
+    return JoinedMetricSource(source, outcomes)
 
 
 def _check(request: WatchRequest, hook: SlipwayAwsHook, endpoint: str) -> Callable[[], None]:

@@ -56,6 +56,8 @@ class JudgePolicy:
             rate where that is more.
         hold_above: Bad rate of the champion above which the challenger passes only when its own is provably lower
             than this; if it is not, both arms fail and the comparison says nothing.
+        waited_for: Whether a step passes only when this comparison does; else it can only fail it.
+        counted: What is counted, for messages.
     """
 
     alpha: float
@@ -64,6 +66,8 @@ class JudgePolicy:
     min_requests: int = 1000
     margin: float = 0.01
     hold_above: float = 0.2
+    waited_for: bool = True
+    counted: str = "requests"
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,11 @@ class ComparisonResult:
     e_value_no_worse_needed: float
     requests_needed: int | None
     dry_run: bool = False
+    waited_for: bool = True
+    counted: str = "requests"
 
 
-def compare(
-    name: str, counts: ComparisonCounts, policy: JudgePolicy, *, dry_run: bool = False, side_by_side: bool = True
-) -> ComparisonResult:
+def compare(name: str, counts: ComparisonCounts, policy: JudgePolicy, *, dry_run: bool = False) -> ComparisonResult:
     """Compare the two arms on one kind of bad request.
 
     Args:
@@ -99,14 +103,14 @@ def compare(
         counts: Closed periods since the step began.
         policy: What to accept.
         dry_run: Whether the result is only shown.
-        side_by_side: Whether both arms were served in the same periods. At 100 % the champion has no traffic; its
-            counts are then those of the last step, and its upper bound takes the place of its rate.
 
     Returns:
         Verdict, reason, sums, evidence, bound and the number of requests still needed.
     """
     challenger, champion = counts.challenger, counts.champion
-    log_worse = _log_e_value_worse(counts, policy) if side_by_side else _log_e_value_worse_than_before(counts, policy)
+    log_worse = (
+        _log_e_value_worse(counts, policy) if counts.together else _log_e_value_worse_than_before(counts, policy)
+    )
     log_no_worse = _log_e_value_no_worse(challenger, champion, policy)
     verdict, reason, needed = _decide(challenger, champion, policy, log_worse, log_no_worse)
     return ComparisonResult(
@@ -124,6 +128,8 @@ def compare(
         e_value_no_worse_needed=2.0 / PASS_ALPHA,
         requests_needed=needed,
         dry_run=dry_run,
+        waited_for=policy.waited_for,
+        counted=policy.counted,
     )
 
 
@@ -157,18 +163,18 @@ def _decide(
 ) -> tuple[Verdict, str, int | None]:
     if challenger.requests == 0 or champion.requests == 0:
         arm = "challenger" if challenger.requests == 0 else "champion"
-        return Verdict.NO_DATA, f"the {arm} has no requests in a closed metric period yet", policy.min_requests
+        return Verdict.NO_DATA, f"the {arm} has no {policy.counted} in a closed metric period yet", policy.min_requests
     rates = f"{challenger.rate:.3%} of {challenger.requests} against {champion.rate:.3%} of {champion.requests}"
     if log_worse >= math.log(1.0 / policy.alpha):
         return Verdict.FAIL, f"the challenger is worse: {rates}", None
     if min(challenger.rate, champion.rate) > policy.hold_above:
         limit_pct = 100 * policy.hold_above
-        both = f"both arms fail more than {limit_pct:g} % of their requests"
+        both = f"both arms fail more than {limit_pct:g} % of their {policy.counted}"
         return Verdict.INCONCLUSIVE, f"{both}: {rates}; nothing can be compared", None
     if challenger.requests >= policy.min_requests and _no_worse(challenger, champion, policy, log_no_worse):
         return Verdict.PASS, f"below {_rate_to_rule_out(champion, policy):.2%}: {rates}", 0
     needed = requests_needed(challenger, champion, policy)
-    missing = f"about {needed} more requests needed" if needed is not None else "no sample size will settle it"
+    missing = f"about {needed} more {policy.counted} needed" if needed is not None else "no sample size will settle it"
     return Verdict.INCONCLUSIVE, f"not settled: {rates}; {missing}", needed
 
 

@@ -41,9 +41,16 @@ class PeriodCounts:
 
 @dataclass(frozen=True)
 class ComparisonCounts:
-    """The closed periods since a step began, for one comparison (``error`` or ``slow``)."""
+    """The closed periods since a step began, for one comparison such as ``error`` or ``slow``.
+
+    Args:
+        periods: Both arms in each of them.
+        together: Whether both arms were served in the same periods. At 100 % the champion has no traffic; its counts
+            are then those of the last step, and its upper bound takes the place of its rate.
+    """
 
     periods: tuple[PeriodCounts, ...]
+    together: bool = True
 
     @property
     def challenger(self) -> ArmCounts:

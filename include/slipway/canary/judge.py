@@ -47,15 +47,15 @@ def judge(
         The verdict with its reasons, one a comparison.
     """
     results = tuple(
-        compare(name, counts, policies[name], dry_run=name in dry_run, side_by_side=planned_share is not None)
-        for name, counts in comparisons.items()
+        compare(name, counts, policies[name], dry_run=name in dry_run) for name, counts in comparisons.items()
     )
     acted_on = [result for result in results if not result.dry_run]
     share = _share(acted_on, planned_share)
     if latched_failure:
         return Look(Verdict.FAIL, (f"an earlier look failed: {latched_failure}",), results, share)
-    verdict = _combine([result.verdict for result in acted_on])
-    reasons = tuple(f"{result.name}: {result.reason}" for result in acted_on if result.verdict is verdict)
+    deciding = [result for result in acted_on if result.waited_for or result.verdict is Verdict.FAIL]
+    verdict = _combine([result.verdict for result in deciding])
+    reasons = tuple(f"{result.name}: {result.reason}" for result in deciding if result.verdict is verdict)
     if share is not None and share.mismatch and verdict in (Verdict.PASS, Verdict.INCONCLUSIVE):
         return Look(Verdict.INCONCLUSIVE, (share.reason,), results, share)
     return Look(verdict, reasons, results, share)

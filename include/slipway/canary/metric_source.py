@@ -21,6 +21,8 @@ REJECTED = "rejected"
 ANSWER = "answer"
 #: Captured: the answer is outside the range in which 98 % of the champion's earlier answers lie.
 UNLIKE = "unlike"
+#: The outcome has arrived, and the answer was wrong.
+WRONG = "wrong"
 COMPARISONS = (ERROR, SLOW, REJECTED)
 
 _READ = frozenset({"Complete", "PartialData"})
@@ -174,6 +176,6 @@ class ReferenceMetricSource:
         """One entry for each comparison: the challenger over the window, the champion over the reference."""
         before, now = self._source.counts(self._reference), self._source.counts(window)
         return {
-            name: ComparisonCounts((PeriodCounts(challenger=counts.challenger, champion=before[name].champion),))
+            name: ComparisonCounts((PeriodCounts(counts.challenger, before[name].champion),), together=False)
             for name, counts in now.items()
         }

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slipway.canary.metric_source import ANSWER, ERROR, REJECTED, SLOW, UNLIKE
+from slipway.canary.metric_source import ANSWER, ERROR, REJECTED, SLOW, UNLIKE, WRONG
 from slipway.canary.progress import StepProgress
 from slipway.errors import InvalidParamsError
 
@@ -19,6 +19,8 @@ ALPHA_SHARES: Mapping[MetricsSource, Mapping[str, float]] = {
     "captures": {ANSWER: 0.8, UNLIKE: 0.2},
     "both": {ERROR: 0.5, SLOW: 0.15, REJECTED: 0.15, ANSWER: 0.1, UNLIKE: 0.1},
 }
+#: Part of a step's alpha that wrong answers take from the others, in proportion, when outcomes are judged.
+WRONG_SHARE = 0.2
 
 
 class CanaryPlan(BaseModel):
@@ -33,6 +35,7 @@ class CanaryPlan(BaseModel):
     max_hold_seconds: float = Field(ge=0, description="How long a step may stay unsettled beyond that.")
     alpha: float = Field(gt=0, lt=1, description="Chance that a healthy release is rolled back, over the whole run.")
     source: MetricsSource = Field("cloudwatch", description="Where the counts come from.")
+    outcomes: bool = Field(False, description="Whether answers are held against the outcomes that arrive.")
 
     @model_validator(mode="after")
     def _weights_rise(self) -> CanaryPlan:
@@ -52,13 +55,21 @@ class CanaryPlan(BaseModel):
 
         Args:
             step: Number of the step, from 1; the bake has the number after the last weight's.
-            comparison: ``error``, ``slow``, ``rejected``; of captures ``answer``, ``unlike``.
+            comparison: ``error``, ``slow``, ``rejected``; of captures ``answer``, ``unlike``; of outcomes ``wrong``.
 
         Returns:
             A chance, above 0 and below alpha.
         """
         halvings = min(step, len(self.weights_pct))
-        return float(self.alpha * 0.5**halvings * ALPHA_SHARES[self.source][comparison])
+        return float(self.alpha * 0.5**halvings * self.alpha_shares[comparison])
+
+    @property
+    def alpha_shares(self) -> Mapping[str, float]:
+        """How the comparisons of a step share its alpha; all parts together are 1."""
+        shares = ALPHA_SHARES[self.source]
+        if not self.outcomes:
+            return shares
+        return {**{name: share * (1 - WRONG_SHARE) for name, share in shares.items()}, WRONG: WRONG_SHARE}
 
     def planned_share(self, step: int) -> float:
         """The challenger's share of the traffic in a step.

@@ -37,8 +37,8 @@ def line_of(result: ComparisonResult) -> str:
         f"below {result.rate_to_rule_out:.2%}: e {_number(result.e_value_no_worse)} of "
         f"{_number(result.e_value_no_worse_needed)}"
     )
-    shown = " (only shown)" if result.dry_run else ""
-    return f"{result.name} {result.verdict}{shown}: {arms}; {evidence}{_needed(result.requests_needed)}"
+    shown = " (only shown)" if result.dry_run else "" if result.waited_for else " (not waited for)"
+    return f"{result.name} {result.verdict}{shown}: {arms}; {evidence}{_needed(result)}"
 
 
 def _arm(counts: ArmCounts, interval: tuple[float, float]) -> str:
@@ -53,5 +53,5 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _needed(requests: int | None) -> str:
-    return f"; about {requests:,} more requests needed" if requests else ""
+def _needed(result: ComparisonResult) -> str:
+    return f"; about {result.requests_needed:,} more {result.counted} needed" if result.requests_needed else ""

@@ -215,6 +215,8 @@ def look_detail(evaluation: Evaluation, decision: StepDecision) -> dict[str, Any
                 "e_value_no_worse_needed": each.e_value_no_worse_needed,
                 "requests_needed": each.requests_needed,
                 "dry_run": each.dry_run,
+                "waited_for": each.waited_for,
+                "counted": each.counted,
             }
             for each in look.comparisons
         ],

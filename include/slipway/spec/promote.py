@@ -27,10 +27,27 @@ def _check_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
     raise broken_rule("percentages that increase, each above 0 and below 100, such as [5, 25, 50]")
 
 
-Comparison = Literal["error", "slow", "rejected", "answer", "unlike"]
+Comparison = Literal["error", "slow", "rejected", "answer", "unlike", "wrong"]
 _CLOUDWATCH = ("error", "slow", "rejected")
 _CAPTURES = ("answer", "unlike")
 COMPARISONS = {"cloudwatch": _CLOUDWATCH, "captures": _CAPTURES, "both": (*_CLOUDWATCH, *_CAPTURES)}
+
+
+class WrongSpec(Section):
+    """Answers held against the outcomes that arrive in `monitor.labels` while a release is promoted."""
+
+    tolerance: float | None = Field(
+        None,
+        ge=0,
+        description="Difference between answer and outcome, in their unit, up to which a number is right; only, and "
+        "always, with `monitor.quality.task: regression`.",
+    )
+    min_outcomes: int = Field(
+        0,
+        ge=0,
+        description="Outcomes of the release's answers that a step needs for a pass; 0: no step waits for any, and "
+        "those that arrive can only send the release back.",
+    )
 
 
 class MetricsSpec(Section):
@@ -49,6 +66,11 @@ class MetricsSpec(Section):
     )
     dry_run: Annotated[tuple[Comparison, ...], AfterValidator(unique)] = Field(
         ("unlike",), strict=False, description="Comparisons that are shown and decide nothing."
+    )
+    wrong: WrongSpec | None = Field(
+        None,
+        description="Counts answers that turn out wrong (needs `monitor.labels` and `monitor.capture_pct`); `{}` is "
+        "enough; left out: not judged.",
     )
 
     @model_validator(mode="after")

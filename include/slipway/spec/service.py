@@ -127,6 +127,17 @@ class ServiceSpec(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_outcomes(self) -> Self:
+        wrong, field = self.promote.metrics.wrong, ("promote", "metrics", "wrong")
+        if wrong is None:
+            return self
+        if self.monitor.labels is None or not self.monitor.capture_pct:
+            raise broken_rule("monitor.labels and a monitor.capture_pct above 0 beside it", *field)
+        if (wrong.tolerance is None) is (self.monitor.quality.task == "regression"):
+            raise broken_rule("a tolerance with monitor.quality.task: regression, and with no other task", *field)
+        return self
+
+    @model_validator(mode="after")
     def _check_drift_policy(self) -> Self:
         if self.monitor.on_drift == "retrain" and self.retrain is None:
             raise broken_rule("a retrain section beside on_drift: retrain", "monitor", "on_drift")

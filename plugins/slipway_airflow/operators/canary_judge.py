@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from airflow.sdk import conf
 from slipway import errors
 from slipway.canary.asking import question_text
 from slipway.canary.evaluation import StepRules
+from slipway.canary.metric_source import WRONG
 from slipway.canary.policy import judge_policies
 from slipway.canary.progress import Question, find_step
 from slipway.canary.step import Action
@@ -18,7 +20,8 @@ from slipway.canary.window import MetricWindow, closed_window
 from slipway.endpoints.resource import describe
 from slipway.errors import CanaryFailedError, EndpointMissingError, SlipwayError
 from slipway.transition import ask, stop
-from slipway_airflow.canary_watch import WatchRequest, is_bake, open_watch, rules_to_dict, window_to_dict
+from slipway_airflow.canary_outcomes import outcomes_request, window_to_dict
+from slipway_airflow.canary_watch import WatchRequest, is_bake, open_watch, rules_to_dict
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 from slipway_airflow.notifiers.service_topic import ServiceTopicNotifier
 from slipway_airflow.operators.canary import CanaryOperator, CanaryUnderWay
@@ -202,7 +205,14 @@ class CanaryJudgeOperator(CanaryOperator):
             reference=window_to_dict(reference) if reference else None,
             alarm=canary.promotion.alarm,
             source=canary.plan.source,
+            outcomes=self._outcomes(canary, number) if WRONG in rules.policies else None,
         )
+
+    def _outcomes(self, canary: CanaryUnderWay, number: int) -> dict[str, Any]:
+        state, _ = self.bucket.states.read(self.endpoint)
+        champion = state.champion if state else None
+        together = not is_bake(canary.weight_pct(number))
+        return asdict(outcomes_request(self.spec, canary.promotion, champion, number, together=together))
 
     def watched(self, run: TaskRun, number: int) -> dict[str, Any]:
         """Return the step, as :class:`slipway.canary.watch.WatchedStep` takes it.

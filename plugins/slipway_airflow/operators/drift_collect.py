@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from slipway.artifacts.mlmodel import MLMODEL, read_mlmodel
 from slipway.drift.capture_baseline import learn_from_captures
+from slipway.drift.mirrored import schema_of_model
 from slipway.drift.objects import CaptureObject
-from slipway.drift.schema import schema_of_signature
-from slipway.errors import InvalidParamsError, PermanentError
+from slipway.errors import InvalidParamsError
 from slipway_airflow.operators.drift import DriftOperator, Window
 
 if TYPE_CHECKING:
@@ -104,13 +103,7 @@ class DriftCollectOperator(DriftOperator):
         reference = self.store.reference(release.id, release.model, release.version)
         if reference is None:
             captures = self.store.captures(variants, champion.since, until)
-            key = f"models/{release.model}/v{release.version}/{MLMODEL}"
-            document = self.bucket.documents.read(key)
-            if document is None:
-                raise PermanentError(
-                    f"{self.bucket.documents.uri(key)} is gone; run {self.spec.name}.deploy again to mirror the model."
-                )
-            schema = schema_of_signature(read_mlmodel(document.body.decode()).signature)
+            schema = schema_of_model(self.bucket.documents, release.model, release.version)
             learned = learn_from_captures(self.store, captures, schema, self.spec.monitor.learning_rows)
             if learned.reference is None:
                 return learned.rows, None

@@ -124,6 +124,7 @@ class PromotionBeginOperator(StageOperator):
             max_hold_seconds=promote.max_hold_hours * 3600,
             alpha=promote.alpha,
             source=promote.metrics.source,
+            outcomes=promote.metrics.wrong is not None,
         )
         return plan.shortened(self.weights_pct) if self.weights_pct else plan
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.drift.capture.reader import CaptureBatch
-from slipway.drift.quality.join import join_labels, make_keys
-from slipway.drift.quality.labels import id_keys
+from slipway.drift.quality.calls import calls_of, numbers_of, outcomes_of, texts_of
 from slipway.drift.quality.policy import QualityPolicy
 from slipway.drift.quality.tally import Tally, count_binary, count_classes, count_regression
 from slipway.drift.schema import ModelSchema
@@ -39,18 +38,11 @@ def measure(batches: Iterable[CaptureBatch], labels: pa.Table, schema: ModelSche
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    calls = [each for each in (_calls(batch, schema, policy) for batch in batches) if each is not None]
+    calls = [each for each in (calls_of(batch, schema, policy) for batch in batches) if each is not None]
     if not calls:
         return {WHOLE: Tally()}
     table = pa.concat_tables(calls, promote_options="permissive").combine_chunks()
-    chosen = join_labels(
-        table["key"].combine_chunks(),
-        table["time"].to_numpy(),
-        labels["key"].combine_chunks(),
-        labels["time"].to_numpy(),
-        int(policy.wait.total_seconds() * 1_000_000),
-        exact=policy.exact,
-    )
+    chosen = outcomes_of(table, labels, policy)
     outcomes = labels["label"].take(pa.array(np.where(chosen >= 0, chosen, 0))) if len(labels) else None
     joined = np.flatnonzero(chosen >= 0)
     found: Slices = {WHOLE: _count(table, outcomes, joined, table.num_rows, policy)}
@@ -71,28 +63,6 @@ def merge_slices(parts: Iterable[Mapping[tuple[str, str], Tally]]) -> Slices:
     return merged
 
 
-def _calls(batch: CaptureBatch, schema: ModelSchema, policy: QualityPolicy) -> pa.Table | None:
-    """Key, time, answer and slice columns of a batch; None when it has no answers."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    names, events = batch.rows.schema.names, batch.events
-    inputs = {column.name for column in schema.inputs}
-    answers = [name for name in names if name not in inputs]
-    prediction = policy.prediction or (answers[-1] if answers else None)
-    if events is None or prediction not in names:
-        return None
-    if policy.exact:
-        keys = id_keys(events.column("inference_id"), events.column("row"))
-    elif all(name in names for name in policy.key):
-        keys = make_keys([batch.rows.column(name) for name in policy.key])
-    else:
-        keys = pa.nulls(batch.rows.num_rows, pa.string())
-    times = pc.fill_null(pc.cast(events.column("time"), pa.int64()), 0)
-    slices = {name: batch.rows.column(name) for name in policy.slices if name in names}
-    return pa.table({"key": keys, "time": times, "answer": batch.rows.column(prediction), **slices})
-
-
 def _sliced(name: str, values: Any, table: Any, outcomes: Any, joined: Any, policy: QualityPolicy) -> Slices:
     texts, codes, counts = np.unique(values.astype(str), return_inverse=True, return_counts=True)
     named = set(np.argsort(-counts, kind="stable")[:MOST_SLICES].tolist())
@@ -110,23 +80,6 @@ def _count(table: Any, outcomes: Any, joined: Any, calls: int, policy: QualityPo
         return Tally(calls)
     answers, truth = table["answer"].take(joined), outcomes.take(joined)
     if policy.task == "multiclass":
-        return count_classes(_texts(answers), _texts(truth), calls)
+        return count_classes(texts_of(answers), texts_of(truth), calls)
     count = count_binary if policy.task == "binary" else count_regression
-    return count(_numbers(answers), _numbers(truth), calls)
-
-
-def _numbers(column: Any) -> Any:
-    """Numbers of a column; what is none becomes NaN, true and false become 1 and 0."""
-
-    def number(item: Any) -> float:
-        try:
-            return float({"true": 1, "false": 0}.get(item.lower(), item) if isinstance(item, str) else item)
-        except (TypeError, ValueError):
-            return float("nan")
-
-    return np.array([number(item) for item in column.to_pylist()], dtype=np.float64)
-
-
-def _texts(column: Any) -> list[str | None]:
-    texts: list[str | None] = make_keys([column]).to_pylist()
-    return texts
+    return count(numbers_of(answers), numbers_of(truth), calls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -69,13 +69,16 @@ def measure_quality(
     )
 
 
-def label_files(s3: S3Client, prefix: str, since: datetime) -> Iterator[LabelFile]:
+def label_files(
+    s3: S3Client, prefix: str, since: datetime, read: Mapping[str, datetime] | None = None
+) -> Iterator[LabelFile]:
     """Read the files of outcomes that arrived since a time.
 
     Args:
         s3: A boto3 S3 client.
         prefix: ``s3://bucket/folder/``.
         since: An outcome cannot be known before its call.
+        read: Files that were read before, with the time of their arrival; they are left out while that stays.
 
     Raises:
         SlipwayError: S3 does not answer or refuses.
@@ -86,8 +89,11 @@ def label_files(s3: S3Client, prefix: str, since: datetime) -> Iterator[LabelFil
             for item in page.get("Contents", []):
                 if item["LastModified"] < since or not is_label_file(item["Key"]):
                     continue
+                name = item["Key"].removeprefix(folder)
+                if read and read.get(name) == item["LastModified"]:
+                    continue
                 body = s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
-                yield LabelFile(item["Key"].removeprefix(folder), body, item["LastModified"])
+                yield LabelFile(name, body, item["LastModified"])
 
 
 def _batches(store: DriftStore, found: Iterable[CaptureObject], schema: ModelSchema) -> Iterator[CaptureBatch]:

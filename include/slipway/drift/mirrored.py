@@ -1,0 +1,27 @@
+"""The schema of a model, from its mirrored MLmodel."""
+
+from __future__ import annotations
+
+from slipway.artifacts.mlmodel import MLMODEL, read_mlmodel
+from slipway.documents import DocumentStore
+from slipway.drift.schema import ModelSchema, schema_of_signature
+from slipway.errors import PermanentError
+
+
+def schema_of_model(documents: DocumentStore, model: str, version: int) -> ModelSchema:
+    """Read the schema of a model version.
+
+    Args:
+        documents: The artifact bucket.
+        model: MLflow registered model.
+        version: Its version, whose artifacts are mirrored in ``models/<model>/v<version>/``.
+
+    Raises:
+        PermanentError: The mirrored model is gone.
+        InvalidInputError: Its signature names nothing that can be watched.
+    """
+    key = f"models/{model}/v{version}/{MLMODEL}"
+    document = documents.read(key)
+    if document is None:
+        raise PermanentError(f"{documents.uri(key)} is gone; deploy {model} version {version} again to mirror it.")
+    return schema_of_signature(read_mlmodel(document.body.decode()).signature)
