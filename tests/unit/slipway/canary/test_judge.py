@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -13,10 +14,10 @@ from slipway.errors import InvalidInputError
 POLICY = JudgePolicy(alpha=0.01)
 
 
-def counts(*periods: tuple[int, int, int, int]) -> ComparisonCounts:
+def counts(*periods: tuple[int, int, int, int], together: bool = True) -> ComparisonCounts:
     """Periods as (challenger's requests, bad, champion's requests, bad)."""
     return ComparisonCounts(
-        tuple(PeriodCounts(challenger=ArmCounts(a, b), champion=ArmCounts(c, d)) for a, b, c, d in periods)
+        tuple(PeriodCounts(challenger=ArmCounts(a, b), champion=ArmCounts(c, d)) for a, b, c, d in periods), together
     )
 
 
@@ -99,9 +100,9 @@ arms = st.integers(1, 20_000).flatmap(lambda requests: st.tuples(st.just(request
 
 @given(arms, arms, st.sampled_from([0.05, 0.2, 0.5]), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_each_pass_rests_on_its_e_value_and_on_one_arm_below_the_limit(challenger, champion, limit, side_by_side):
+def test_each_pass_rests_on_its_e_value_and_on_one_arm_below_the_limit(challenger, champion, limit, together):
     policy = JudgePolicy(alpha=0.01, hold_above=limit)
-    result = compare("error", counts((*challenger, *champion)), policy, side_by_side=side_by_side)
+    result = compare("error", counts((*challenger, *champion), together=together), policy)
     below = champion[1] / champion[0] <= limit or result.challenger_interval[1] < limit
     evidence = challenger[0] >= policy.min_requests and result.e_value_no_worse >= result.e_value_no_worse_needed
     failed = result.e_value >= result.e_value_needed
@@ -248,8 +249,49 @@ def _fails(periods, policy) -> bool:
 
 
 def test_at_full_weight_the_challenger_is_held_against_the_champion_of_before():
-    healthy = judge({"error": counts((3000, 30, 57000, 570))}, {"error": POLICY}, planned_share=None)
+    healthy = judge({"error": counts((3000, 30, 57000, 570), together=False)}, {"error": POLICY}, planned_share=None)
     assert healthy.verdict is Verdict.PASS
     assert healthy.share is None
-    broken = judge({"error": counts((3000, 150, 57000, 570))}, {"error": POLICY}, planned_share=None)
+    broken = judge({"error": counts((3000, 150, 57000, 570), together=False)}, {"error": POLICY}, planned_share=None)
     assert broken.verdict is Verdict.FAIL
+
+
+WRONG = JudgePolicy(alpha=0.01, min_requests=0, hold_above=1.0, waited_for=False, counted="outcomes")
+
+
+def look_with_outcomes(*wrong: tuple[int, int, int, int], policy=WRONG, error=(3000, 30, 57000, 570)):
+    found = {"error": counts(error), "wrong": counts(*wrong)}
+    return judge(found, {"error": POLICY, "wrong": policy}, planned_share=0.05)
+
+
+@pytest.mark.parametrize("wrong", [[], [(0, 0, 40, 9)], [(3, 1, 40, 9)], [(400, 90, 8000, 1800)]])
+def test_a_step_passes_without_outcomes_with_few_and_with_good_ones(wrong):
+    result = look_with_outcomes(*wrong)
+    assert result.verdict is Verdict.PASS
+    assert all(reason.startswith("error: ") or "wrong: below" in reason for reason in result.reasons)
+
+
+def test_outcomes_alone_can_fail_a_step_though_nobody_waits_for_them():
+    result = look_with_outcomes((400, 200, 8000, 1800))
+    assert result.verdict is Verdict.FAIL
+    assert result.reasons[0].startswith("wrong: the challenger is worse: 50.000% of 400 against 22.500% of 8000")
+
+
+def test_outcomes_that_are_waited_for_hold_a_step_until_they_are_there():
+    waited = dataclasses.replace(WRONG, min_requests=200, waited_for=True)
+    assert look_with_outcomes(policy=waited).verdict is Verdict.NO_DATA
+    few = look_with_outcomes((50, 10, 950, 200), policy=waited)
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert "more outcomes needed" in few.reasons[0]
+    assert look_with_outcomes((400, 90, 8000, 1800), policy=waited).verdict is Verdict.PASS
+
+
+def test_a_champion_that_is_often_wrong_can_be_compared():
+    assert look_with_outcomes((2000, 800, 38000, 15200)).comparisons[1].verdict is Verdict.PASS
+    assert look_with_outcomes((2000, 1200, 38000, 15200)).verdict is Verdict.FAIL
+
+
+def test_outcomes_do_not_make_up_for_errors_that_are_not_settled():
+    result = look_with_outcomes((400, 90, 8000, 1800), error=(50, 0, 950, 9))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.reasons[0].startswith("error: ")

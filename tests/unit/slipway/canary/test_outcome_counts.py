@@ -75,7 +75,7 @@ def test_without_periods_steps_or_answers_there_is_nothing() -> None:
         assert found == ComparisonCounts(())
 
 
-minutes = st.floats(0, 20, allow_nan=False)
+minutes = st.integers(0, 20 * 4).map(lambda quarters: quarters / 4)
 rows = st.tuples(st.sampled_from([CHALLENGER, CHAMPION]), minutes, minutes, st.booleans())
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from slipway.canary.comparison import Verdict
-from slipway.canary.plan import CanaryPlan
+from slipway.canary.plan import ALPHA_SHARES, CanaryPlan
 from slipway.canary.progress import StepProgress
 from slipway.errors import InvalidParamsError
 
@@ -31,6 +31,23 @@ def test_all_comparisons_of_all_steps_together_have_alpha(steps: int):
     parts = [canary.alpha_of(step, name) for step in range(1, steps + 2) for name in ("error", "slow", "rejected")]
     assert sum(parts) == pytest.approx(0.01)
     assert min(parts) > 0
+
+
+@pytest.mark.parametrize("source", list(ALPHA_SHARES))
+def test_outcomes_take_their_part_from_all_others_and_the_whole_stays(source: str):
+    without = plan(5, 25).model_copy(update={"source": source})
+    judged = without.model_copy(update={"outcomes": True})
+    parts = [judged.alpha_of(step, name) for step in (1, 2, 3) for name in judged.alpha_shares]
+    assert sum(parts) == pytest.approx(0.01)
+    assert set(judged.alpha_shares) == {*without.alpha_shares, "wrong"}
+    for name in without.alpha_shares:
+        assert judged.alpha_of(1, name) == pytest.approx(0.8 * without.alpha_of(1, name))
+
+
+def test_a_plan_of_before_outcomes_were_judged_has_none():
+    kept = plan(5).model_dump(mode="json")
+    del kept["outcomes"]
+    assert CanaryPlan.model_validate(kept).outcomes is False
 
 
 def test_the_first_step_has_half_of_alpha_and_its_errors_most_of_that():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from slipway.canary.comparison import JudgePolicy
 from slipway.canary.judge import judge
-from slipway.canary.shown import lines_of
+from slipway.canary.shown import line_of, lines_of
 from tests.unit.slipway.canary.test_judge import counts
 
 POLICY = JudgePolicy(alpha=0.003)
@@ -38,6 +39,13 @@ def test_a_failure_shows_its_evidence_and_a_pass_needs_no_more() -> None:
 
 def test_what_is_only_shown_says_so() -> None:
     assert shown(400, 2, 7600, 23, dry_run=frozenset({"error"}))[0].startswith("error INCONCLUSIVE (only shown): ")
+
+
+def test_a_comparison_that_no_step_waits_for_says_so() -> None:
+    policy = replace(POLICY, waited_for=False, counted="outcomes")
+    (result,) = judge({"wrong": counts((400, 2, 7600, 23))}, {"wrong": policy}, planned_share=0.05).comparisons
+    assert line_of(result).startswith("wrong INCONCLUSIVE (not waited for): 2 of 400 = ")
+    assert line_of(result).endswith(" more outcomes needed")
 
 
 def test_shares_that_do_not_fit_have_their_own_line() -> None:

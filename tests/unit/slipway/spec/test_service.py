@@ -105,6 +105,25 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"promote": {"metrics": {"dry_run": ["error", "rejected"]}}}, "promote.metrics", "one of error, rejected decides"),
     ({"promote": {"metrics": {"dry_run": ["errors"]}}}, "promote.metrics.dry_run.0", "'error', 'slow'"),
     ({"promote": {"metrics": {"source": "both"}}, "monitor": {"capture_pct": 0}}, "", "capture_pct above 0"),
+    ({"promote": {"metrics": {"wrong": {}}}}, "", "monitor.labels and a monitor.capture_pct above 0"),
+    (
+        {"promote": {"metrics": {"wrong": {}}}, "monitor": {"labels": "s3://lake/l/", "capture_pct": 0}},
+        "",
+        "monitor.labels and a monitor.capture_pct above 0",
+    ),
+    (
+        {
+            "promote": {"metrics": {"wrong": {}}},
+            "monitor": {"labels": "s3://lake/l/", "quality": {"task": "regression"}},
+        },
+        "",
+        "a tolerance with monitor.quality.task: regression",
+    ),
+    (
+        {"promote": {"metrics": {"wrong": {"tolerance": 1}}}, "monitor": {"labels": "s3://lake/l/"}},
+        "",
+        "and with no other task",
+    ),
     ({"promote": {"gates": ["soon"]}}, "promote.gates.0", "before, between, after"),
     ({"promote": {"gates": [True]}}, "promote.gates.0", "number of a step"),
     ({"promote": {"gates": ["after", "after"]}}, "promote.gates", "each value once"),
