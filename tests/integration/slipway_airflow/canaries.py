@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +25,7 @@ from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
 from slipway_airflow.operators.promotion_hook import PromotionHookOperator
 from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
-from tests.integration.slipway_airflow.conftest import Service
+from tests.integration.slipway_airflow.conftest import BUCKET, Service
 from tests.integration.slipway_airflow.promotions import Promotion
 
 #: Settles with some 70 requests of each arm: a rate of 5 % is never held against a release.
@@ -42,9 +45,27 @@ CANARY = {
 def canary_spec(service: Service, **promote: Any) -> ServiceSpec:
     """The service with a canary of one step and the bake at 100 %."""
     document = service.spec.model_dump(mode="json", exclude_defaults=True)
-    captured = promote.get("metrics", {}).get("source", "cloudwatch") != "cloudwatch"
-    monitor = {"monitor": {"capture_pct": 100}} if captured else {}
-    return ServiceSpec.model_validate({**document, **monitor, "promote": {**CANARY, **promote}})
+    metrics = promote.get("metrics", {})
+    monitor: dict[str, Any] = {}
+    if metrics.get("source", "cloudwatch") != "cloudwatch" or "wrong" in metrics:
+        monitor["capture_pct"] = 100
+    if "wrong" in metrics:
+        monitor |= {"labels": labels_of(service), "quality": {"task": "regression", "label": "true"}}
+    changed = {"monitor": monitor} if monitor else {}
+    return ServiceSpec.model_validate({**document, **changed, "promote": {**CANARY, **promote}})
+
+
+def labels_of(service: Service) -> str:
+    """The folder in which outcomes arrive."""
+    return f"s3://{BUCKET}/labels/{service.spec.name}/"
+
+
+def mirror_models(service: Service, *versions: int) -> None:
+    """What a deployment keeps of each model version, as far as a canary reads it."""
+    body = b'flavors: {python_function: {}}\nsignature: {inputs: \'[{"name": "x", "type": "double"}]\'}\n'
+    for version in versions:
+        key = f"models/{service.spec.model}/v{version}/MLmodel"
+        service.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
 
 
 @dataclass
@@ -123,6 +144,39 @@ class Users:
     variants: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     answers: set[float] = field(default_factory=set)
+
+
+def outcomes_of_users(service: Service, name: str, stop: threading.Event) -> None:
+    """Call with ids of one's own, and tell the outcome of every 20 calls later on: twice x, but for some surprises."""
+    runtime, s3 = service.aws.client("sagemaker-runtime"), service.aws.client("s3")
+    chance, told = random.Random(name), 0
+    while not stop.is_set():
+        lines = []
+        for _ in range(20):
+            x, call = chance.uniform(1, 6), f"{name}-{told}"
+            true = 2 * x + (10 if chance.random() < 0.1 else 0)
+            body = f"x\n{x}\n"
+            runtime.invoke_endpoint(
+                EndpointName=f"{service.spec.name}-prod", ContentType="text/csv", Body=body, InferenceId=call
+            )["Body"].read()
+            lines.append(json.dumps({"inference_id": call, "true": true}) + "\n")
+            told += 1
+        bucket, _, folder = labels_of(service).removeprefix("s3://").partition("/")
+        s3.put_object(Bucket=bucket, Key=f"{folder}{name}-{told}.jsonl", Body="".join(lines).encode())
+
+
+@contextmanager
+def telling_users_of(service: Service, *, threads: int = 2) -> Iterator[None]:
+    """Send requests all the time whose outcomes become known."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(outcomes_of_users, service, f"user{number}", stop) for number in range(threads)]
+        try:
+            yield
+        finally:
+            stop.set()
+    for each in running:
+        each.result()
 
 
 @contextmanager

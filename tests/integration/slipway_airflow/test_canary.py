@@ -26,10 +26,18 @@ from slipway.errors import (
     SlipwayError,
     ThrottledError,
 )
+from slipway.ledger import Ledger
 from slipway.state import Flag
 from slipway.transition import FlagName, raise_flag
-from tests.integration.slipway_airflow.canaries import TASKS, Canary, canary_spec, users_of
-from tests.integration.slipway_airflow.conftest import Service, delete_endpoint
+from tests.integration.slipway_airflow.canaries import (
+    TASKS,
+    Canary,
+    canary_spec,
+    mirror_models,
+    telling_users_of,
+    users_of,
+)
+from tests.integration.slipway_airflow.conftest import BUCKET, Service, delete_endpoint
 from tests.integration.slipway_airflow.kills import run_with_kills
 from tests.integration.slipway_airflow.promotions import Promotion, approved
 
@@ -369,6 +377,42 @@ def test_a_release_whose_answers_are_no_numbers_is_taken_back_by_what_was_captur
         run.run_canary()
     assert users.failed == [], "to CloudWatch all was well"
     require_champion_alone(service, config)
+
+
+BY_OUTCOMES = {"period_seconds": 1, "settle_seconds": 4, "wrong": {"tolerance": 1, "min_outcomes": 50}}
+
+
+@pytest.mark.long
+def test_a_release_that_turns_out_to_answer_wrongly_is_taken_back_by_its_outcomes(
+    canary: MakeCanary, service: Service
+) -> None:
+    """It answers 2.25 x where 2 x would be right: off by more than 1 for four requests of ten."""
+    run = canary(metrics=BY_OUTCOMES)
+    approved(service, 3, weight=2.25, answers=2.25)
+    mirror_models(service, 1, 3)
+    config = service.describe("prod")["EndpointConfigName"]
+    with telling_users_of(service), pytest.raises(CanaryFailedError, match=r"wrong: the challenger is worse: [345]\d"):
+        run.run_canary()
+    require_champion_alone(service, config)
+
+
+@pytest.mark.long
+def test_a_release_that_answers_rightly_passes_by_its_outcomes_in_each_step_and_in_the_bake(
+    canary: MakeCanary, service: Service
+) -> None:
+    run = canary(metrics=BY_OUTCOMES, max_hold_hours=0.05)
+    approved(service, 3, weight=2.01, answers=2.01)
+    mirror_models(service, 1, 3)
+    with telling_users_of(service):
+        run.run_canary()
+    assert service.state().champion.model_version == 3
+    shown = [line for look in _looks(service) for line in look["shown"] if line.startswith("wrong ")]
+    assert any(line.startswith("wrong PASS: ") for line in shown)
+
+
+def _looks(service: Service) -> list[dict[str, Any]]:
+    records = Ledger(service.aws.client("s3"), BUCKET).read(service.spec.name)
+    return [dict(record.detail) for record in records if record.action == "looked"]
 
 
 @pytest.mark.long
