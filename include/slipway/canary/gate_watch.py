@@ -92,7 +92,6 @@ class GateWatch:
         )
         if window.periods == self._periods:
             return None
-        self._periods = window.periods
         guarded.check_endpoint()
         evaluation = evaluate(progress, rules, guarded.source, now)
         verdict = evaluation.look.verdict
@@ -100,6 +99,7 @@ class GateWatch:
         if verdict is not self._verdict:
             self._write_down(evaluation, failed or StepDecision(Action.WAIT, f"a person is asked at {self._place}"))
             self._verdict = verdict
+        self._periods = window.periods  # only now: a look that failed is made again at the next tick
         if failed is None:
             return None
         self._states.update(self._step.endpoint, lambda state: _with_failure(state, self._step.run_id, evaluation))

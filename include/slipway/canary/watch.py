@@ -21,7 +21,7 @@ from slipway.canary.metric_source import MetricSource
 from slipway.canary.progress import StepProgress, find_step, with_step
 from slipway.canary.step import Action, StepDecision, StepFlags, decide
 from slipway.canary.window import closed_window
-from slipway.errors import SupersededError
+from slipway.errors import SupersededError, TransientError
 from slipway.lease import Lease
 from slipway.ledger import Ledger, LedgerEntry
 from slipway.state import EndpointState, Flags, StateStore
@@ -105,10 +105,23 @@ class StepWatch:
         to_see = (window.periods, flags, clock.limits_passed)
         if to_see == self._seen:
             return None
-        self._seen = to_see
-        self._check_endpoint()
-        evaluation = evaluate(progress, rules, self._source, now)
-        return self._act(evaluation, decide(evaluation.look, clock, flags, rules.on_inconclusive), now)
+        try:
+            self._check_endpoint()
+            evaluation = evaluate(progress, rules, self._source, now)
+        except TransientError as error:
+            if flags.abort is None:
+                raise
+            return self._abort(progress, f"aborted by {flags.abort}", error, now)
+        decision = self._act(evaluation, decide(evaluation.look, clock, flags, rules.on_inconclusive), now)
+        self._seen = to_see  # only now: a look that failed is made again at the next tick, not a period later
+        return decision
+
+    def _abort(self, progress: StepProgress, reason: str, error: TransientError, now: datetime) -> StepDecision:
+        """End the step without a look: who takes a release back does not wait for metrics that cannot be read."""
+        step = progress.model_copy(update={"ended_at": now, "failed_because": progress.failed_because or reason})
+        self._note("aborted", step, reason, {"not_looked": str(error)})
+        self._keep(step)
+        return StepDecision(Action.ROLL_BACK, reason)
 
     def _act(self, evaluation: Evaluation, decision: StepDecision, now: datetime) -> StepDecision | None:
         if (evaluation.look, decision) == self._found:
@@ -128,7 +141,7 @@ class StepWatch:
         for line in step.shown:
             log.info("step %d, look %d: %s", step.number, step.looks, line)
         # The ledger first: a watch that is killed in between looks again, and no verdict that counts is missing there.
-        self._write_down(evaluation, decision, step)
+        self._note("looked", step, decision.reason, look_detail(evaluation, decision))
         self._keep(step)
         self._found = (evaluation.look, decision)
         return decision if ended or (decision.action is Action.ASK and step.question is None) else None
@@ -159,19 +172,10 @@ class StepWatch:
 
         self._states.update(self._step.endpoint, change)
 
-    def _write_down(self, evaluation: Evaluation, decision: StepDecision, step: StepProgress) -> None:
-        self._ledger.record(
-            self._step.service,
-            self._step.run_id,
-            self._step.task_id,
-            LedgerEntry(
-                action="looked",
-                subject=f"step {step.number} of {self._step.endpoint}",
-                user=self._step.user,
-                reason=decision.reason,
-                detail=look_detail(evaluation, decision),
-            ),
-        )
+    def _note(self, action: str, step: StepProgress, reason: str, detail: dict[str, Any]) -> None:
+        subject = f"step {step.number} of {self._step.endpoint}"
+        entry = LedgerEntry(action=action, subject=subject, user=self._step.user, reason=reason, detail=detail)
+        self._ledger.record(self._step.service, self._step.run_id, self._step.task_id, entry)
 
 
 def prolong_lease(states: StateStore, step: WatchedStep, lease: Lease | None, now: datetime) -> None:

@@ -11,10 +11,10 @@ from slipway.canary.comparison import Verdict
 from slipway.canary.gate_watch import GateWatch, GuardedStep
 from slipway.canary.step import Action
 from slipway.canary.watch import WatchedStep
-from slipway.errors import EndpointBusyError
+from slipway.errors import EndpointBusyError, ThrottledError
 from slipway.state import GateAnswer
 from slipway.transition import answer_gate, give_up
-from tests.unit.slipway.canary.test_watch import ENDPOINT, RUN, Bench, FixedRate
+from tests.unit.slipway.canary.test_watch import ENDPOINT, RUN, Bench, FixedRate, throttled
 
 
 @pytest.fixture
@@ -65,6 +65,18 @@ def test_a_release_that_turns_bad_is_taken_back_without_waiting_for_the_answer(b
     assert state is not None
     assert state.promotion is not None
     assert state.promotion.stopped_because == decision.reason
+
+
+def test_a_look_that_aws_throttles_is_made_again_at_the_next_tick(bench: Bench) -> None:
+    bench.source = FixedRate(300, 60)
+    bench.check = throttled
+    watch = guard(bench)
+    with pytest.raises(ThrottledError):
+        watch.tick()
+    bench.check = lambda: None
+    decision = watch.tick()
+    assert decision is not None, "not a period later"
+    assert decision.action is Action.ROLL_BACK
 
 
 def test_an_abort_is_obeyed(bench: Bench) -> None:

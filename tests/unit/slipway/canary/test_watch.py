@@ -15,7 +15,7 @@ from slipway.canary.plan import CanaryPlan
 from slipway.canary.progress import Question, StepProgress, find_step
 from slipway.canary.step import Action
 from slipway.canary.watch import StepWatch, WatchedStep
-from slipway.errors import EndpointBusyError, SupersededError
+from slipway.errors import EndpointBusyError, SupersededError, ThrottledError
 from slipway.ledger import Ledger
 from slipway.state import EndpointState, Flag, Promotion, Recorded, StateStore, VariantShare
 from slipway.transition import ask, give_up, raise_flag, resume
@@ -197,6 +197,54 @@ def test_flags_are_obeyed_at_the_next_tick(memory_s3: Any, flag: str, action: Ac
     state, _ = bench.states.read(ENDPOINT)
     assert state is not None
     assert state.flags.approve_now is None
+
+
+def throttled() -> None:
+    raise ThrottledError("slow down")
+
+
+def test_a_look_that_aws_throttles_is_made_again_at_the_next_tick(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(300, 60))
+    bench.clock += timedelta(seconds=20)
+    watch = bench.watch()
+    bench.check = throttled
+    with pytest.raises(ThrottledError):
+        watch.tick()
+    bench.check = lambda: None
+    decision = watch.tick()
+    assert decision is not None, "not a period later"
+    assert decision.action is Action.ROLL_BACK
+
+
+def test_an_abort_does_not_wait_for_metrics_that_cannot_be_read(memory_s3: Any) -> None:
+    bench = Bench(memory_s3, FixedRate(10, 0))
+    watch = bench.watch()
+    assert bench.run(watch, 20) is None
+    looks = bench.step.looks
+    bench.check = throttled
+    bench.flag("abort")
+    decision = watch.tick()
+    assert decision is not None
+    assert (decision.action, decision.reason) == (Action.ROLL_BACK, "aborted by ann")
+    assert (bench.step.failed_because, bench.step.ended_at) == ("aborted by ann", bench.clock)
+    assert bench.step.looks == looks
+    [noted] = [record for record in bench.ledger.read("flights") if record.action == "aborted"]
+    assert (noted.reason, noted.detail) == ("aborted by ann", {"not_looked": "slow down"})
+    again = bench.watch().tick()
+    assert again is not None
+    assert again.action is Action.ROLL_BACK
+
+
+@pytest.mark.parametrize("flag", ["hold", "approve_now"])
+def test_other_wishes_wait_for_the_metrics(memory_s3: Any, flag: str) -> None:
+    bench = Bench(memory_s3, FixedRate(10, 0))
+    watch = bench.watch()
+    assert bench.run(watch, 20) is None
+    bench.check = throttled
+    bench.flag(flag)
+    with pytest.raises(ThrottledError):
+        watch.tick()
+    assert bench.step.ended_at is None
 
 
 def test_a_hold_waits_beyond_every_limit(memory_s3: Any) -> None:
