@@ -6,16 +6,16 @@ SageMaker captures answered calls only, so failed and slow ones are CloudWatch's
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slipway.aws_errors import aws_call
-from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
+from slipway.canary.answer_counts import CapturedArm, count_unlike, count_unusable
+from slipway.canary.counts import ComparisonCounts
 from slipway.canary.metric_source import ANSWER, UNLIKE, MetricSource
 from slipway.canary.window import MetricWindow
 from slipway.drift.capture.calls import read_calls
@@ -25,10 +25,6 @@ from slipway.errors import StorageUnavailableError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-TAILS = (0.01, 0.99)
-#: Fewer answers of the champion do not say where its tails are.
-MIN_ANSWERS = 200
-_GROWTH = 1.1
 _NAN = float("nan")
 
 
@@ -78,11 +74,7 @@ class CaptureMetricSource:
         if window.periods == 0:
             return {ANSWER: ComparisonCounts(()), UNLIKE: ComparisonCounts(())}
         arms = [_in_window(self._read(name, window), window) for name in (self._challenger, self._champion)]
-        tails = _tails(arms[1], window.periods)
-        return {
-            ANSWER: _compared([_usable_counts(arm, window.periods) for arm in arms]),
-            UNLIKE: _compared([_unlike_counts(arm, window.periods, tails) for arm in arms]),
-        }
+        return {ANSWER: count_unusable(*arms, window.periods), UNLIKE: count_unlike(*arms, window.periods)}
 
     def _read(self, variant: str, window: MetricWindow) -> _Calls:
         """Read what is new. An object is named after its first call, and none spans two hours."""
@@ -105,60 +97,11 @@ class CaptureMetricSource:
             calls.number.append(_NAN if call.number is None else call.number)
 
 
-@dataclass(frozen=True)
-class _Arm:
-    """Calls within a window: the number of the period of each."""
-
-    period: NDArray[np.int64]
-    usable: NDArray[np.bool_]
-    number: NDArray[np.float64]
-
-
-def _in_window(calls: _Calls, window: MetricWindow) -> _Arm:
+def _in_window(calls: _Calls, window: MetricWindow) -> CapturedArm:
     at = np.array(calls.at)
     period = np.floor((at - window.start.timestamp()) / window.period_seconds).astype(np.int64)
     inside = (period >= 0) & (period < window.periods)
-    return _Arm(period[inside], np.array(calls.usable)[inside] > 0, np.array(calls.number)[inside])
-
-
-def _tails(champion: _Arm, periods: int) -> NDArray[np.float64]:
-    """For each period the champion's tails before it: limits that do not depend on what they are applied to.
-
-    They are computed anew whenever the answers before have grown by a tenth, so a long wait costs little.
-
-    Returns:
-        An array of (low, high); NaN where there are too few answers.
-    """
-    has_number = np.isfinite(champion.number)
-    period, number = champion.period[has_number], champion.number[has_number]
-    order = np.argsort(period, kind="stable")
-    period, number = period[order], number[order]
-    limits = np.full((periods, 2), _NAN)
-    present, known = np.array([_NAN, _NAN]), 0
-    for index, count in enumerate(np.searchsorted(period, np.arange(periods), side="left")):
-        if count >= max(MIN_ANSWERS, known * _GROWTH):
-            present, known = np.quantile(number[:count], TAILS), int(count)
-        limits[index] = present
-    return limits
-
-
-def _usable_counts(arm: _Arm, periods: int) -> list[ArmCounts]:
-    requests = np.bincount(arm.period, minlength=periods)
-    bad = np.bincount(arm.period[~arm.usable], minlength=periods)
-    return [ArmCounts(int(every), int(part)) for every, part in zip(requests, bad, strict=True)]
-
-
-def _unlike_counts(arm: _Arm, periods: int, tails: NDArray[np.float64]) -> list[ArmCounts]:
-    low, high = tails[arm.period].T
-    compared = np.isfinite(arm.number) & np.isfinite(low)
-    outside = compared & ((arm.number < low) | (arm.number > high))
-    requests = np.bincount(arm.period[compared], minlength=periods)
-    bad = np.bincount(arm.period[outside], minlength=periods)
-    return [ArmCounts(int(every), int(part)) for every, part in zip(requests, bad, strict=True)]
-
-
-def _compared(arms: Sequence[Sequence[ArmCounts]]) -> ComparisonCounts:
-    return ComparisonCounts(tuple(PeriodCounts(*pair) for pair in zip(*arms, strict=True)))
+    return CapturedArm(period[inside], np.array(calls.usable)[inside] > 0, np.array(calls.number)[inside])
 
 
 class JoinedMetricSource:

@@ -146,7 +146,7 @@ class Users:
     answers: set[float] = field(default_factory=set)
 
 
-def outcomes_of_users(service: Service, name: str, stop: threading.Event) -> None:
+def outcomes_of_users(service: Service, name: str, surprises: float, stop: threading.Event) -> None:
     """Call with ids of one's own, and tell the outcome of every 20 calls later on: twice x, but for some surprises."""
     runtime, s3 = service.aws.client("sagemaker-runtime"), service.aws.client("s3")
     chance, told = random.Random(name), 0
@@ -154,7 +154,7 @@ def outcomes_of_users(service: Service, name: str, stop: threading.Event) -> Non
         lines = []
         for _ in range(20):
             x, call = chance.uniform(1, 6), f"{name}-{told}"
-            true = 2 * x + (10 if chance.random() < 0.1 else 0)
+            true = 2 * x + (10 if chance.random() < surprises else 0)
             body = f"x\n{x}\n"
             runtime.invoke_endpoint(
                 EndpointName=f"{service.spec.name}-prod", ContentType="text/csv", Body=body, InferenceId=call
@@ -166,11 +166,13 @@ def outcomes_of_users(service: Service, name: str, stop: threading.Event) -> Non
 
 
 @contextmanager
-def telling_users_of(service: Service, *, threads: int = 2) -> Iterator[None]:
-    """Send requests all the time whose outcomes become known."""
+def telling_users_of(service: Service, *, threads: int = 2, surprises: float = 0.0) -> Iterator[None]:
+    """Send requests all the time whose outcomes become known; a share of them is no one's fault."""
     stop = threading.Event()
     with ThreadPoolExecutor(threads) as pool:
-        running = [pool.submit(outcomes_of_users, service, f"user{number}", stop) for number in range(threads)]
+        running = [
+            pool.submit(outcomes_of_users, service, f"user{number}", surprises, stop) for number in range(threads)
+        ]
         try:
             yield
         finally:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slipway.canary.capture_source import MIN_ANSWERS, CaptureMetricSource, JoinedMetricSource
+from slipway.canary.answer_counts import MIN_ANSWERS
+from slipway.canary.capture_source import CaptureMetricSource, JoinedMetricSource
 from slipway.canary.comparison import Verdict
 from slipway.canary.counts import ArmCounts, ComparisonCounts
 from slipway.canary.judge import judge
