@@ -174,12 +174,12 @@ def measure(runs: int, kayenta_runs: int) -> list[Row]:
                     cell = {"base_rate": base_rate, "share": share, "requests": requests, "factor": factor}
                     draws = draw(rng, runs, **cell)
                     for system, rule in rules.items():
-                        rows += _rows(case, system, rule(draws), factor, draws)
+                        rows += rows_of(case, system, rule(draws), factor, draws)
                     if factor > 1.0:
                         rows.append(_sample_row(case, rng, cell, system_power=float((slipway(draws) > 0).mean())))
                     if share == 0.05 and requests == 4000 and base_rate == 0.01:
                         few = draw(rng, kayenta_runs, **cell)
-                        rows += _rows(case, "kayenta", kayenta_repeated(few, rng), factor, few)
+                        rows += rows_of(case, "kayenta", kayenta_repeated(few, rng), factor, few)
     return rows + _latency(rng, runs)
 
 
@@ -192,13 +192,13 @@ def _latency(rng: np.random.Generator, runs: int) -> list[Row]:
         case = f"answers 20% slower, {slow / 0.01:.1f}x over the objective, share {share:.0%}, 4000 requests a look"
         draws = draw(rng, runs, base_rate=0.01, share=share, requests=4000, factor=slow / 0.01)
         found = slipway(draws, alpha=ALPHA_OF_SLOW, ignore_below=SLOW_IGNORE_BELOW)
-        rows += _rows(case, "slipway", found, slow / 0.01, draws)
+        rows += rows_of(case, "slipway", found, slow / 0.01, draws)
         for system, rule in (
             ("flagger", flagger),
             ("argo-rollouts", argo_rollouts),
             ("codedeploy-alarm", codedeploy_alarm),
         ):
-            rows += _rows(case, system, rule(draws), slow / 0.01, draws)
+            rows += rows_of(case, system, rule(draws), slow / 0.01, draws)
     return rows
 
 
@@ -213,7 +213,16 @@ def _sample_row(case: str, rng: np.random.Generator, cell: dict[str, Any], *, sy
     return Row(case, "slipway", "challenger's requests until 90% are caught, at most", needed, "requests")
 
 
-def _rows(case: str, system: str, found: NDArray[np.int64], factor: float, draws: Draws) -> list[Row]:
+def rows_of(case: str, system: str, found: NDArray[np.int64], factor: float, draws: Draws) -> list[Row]:
+    """What a rule did in a case.
+
+    Args:
+        case: The case.
+        system: The rule.
+        found: Look at which it rolled back, 0 for never.
+        factor: How many times worse the challenger is; at 1 each rollback is a false one.
+        draws: What was judged.
+    """
     caught = found > 0
     rows = [
         Row(case, system, "false rollbacks" if factor == 1.0 else "caught", float(caught.mean()) * 100, "%"),

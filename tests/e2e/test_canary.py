@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,16 +45,18 @@ promote:
   min_requests: 60
   keep_warm_minutes: 0
   max_hold_hours: 0.1
-  metrics: {period_seconds: 1, settle_seconds: 3, source: both}
+  metrics: {period_seconds: 1, settle_seconds: 3, source: both, wrong: {tolerance: 0.5, min_outcomes: 20}}
   hooks:
   - {name: freeze, function: "checks.py:freeze", at: [before, after]}
   gates: [after]
+monitor: {labels: "s3://BUCKET/labels/steady/", quality: {task: regression, label: true_value}}
 """
 HOOK = """
 def freeze(question):
     return {"allow": question["service"] == "steady", "reason": f"no freeze for version {question['model_version']}"}
 """
 BODY = json.dumps({"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1.0, 2.0, 3.0]]}})
+TRUE_VALUE = 1.0 - 2 * 2.0 + 0.5 * 3.0
 
 
 @dataclass
@@ -74,7 +77,7 @@ def users(world: Any) -> Iterator[Users]:
     """Version 1 is launched, and is called some 30 times a second without a second try until the tests have ended."""
     (world.settings.project / "hooks").mkdir(exist_ok=True)
     (world.settings.project / "hooks" / "checks.py").write_text(HOOK)
-    world.declare(NAME, SPEC)
+    world.declare(NAME, SPEC.replace("BUCKET", world.stage.artifact_bucket))
     world.register(NAME)
     world.until(lambda: f"{NAME}.promote" in {dag.dag_id for dag in world.airflow.dags()}, 120)
     if world.state(ENDPOINT) is None:  # else a kept stack is taken up again
@@ -85,15 +88,22 @@ def users(world: Any) -> Iterator[Users]:
 
     def send() -> None:
         runtime = world.stage.aws("sagemaker-runtime", retries={"total_max_attempts": 1})
+        asked: list[str] = []
         while not stop.is_set():
-            at = time.time()
+            at, call = time.time(), uuid.uuid4().hex
             try:
-                answer = runtime.invoke_endpoint(EndpointName=ENDPOINT, ContentType="application/json", Body=BODY)
+                answer = runtime.invoke_endpoint(
+                    EndpointName=ENDPOINT, ContentType="application/json", Body=BODY, InferenceId=call
+                )
                 answer["Body"].read()
                 seen.variants.add(answer["InvokedProductionVariant"])
+                asked.append(call)
             except Exception as error:
                 seen.errors.append((at, str(error)))
             seen.sent += 1
+            if len(asked) == 30:
+                tell_outcomes(world, asked)
+                asked.clear()
             stop.wait(0.06)
 
     senders = [threading.Thread(target=send, daemon=True) for _ in range(2)]
@@ -103,6 +113,14 @@ def users(world: Any) -> Iterator[Users]:
     stop.set()
     for sender in senders:
         sender.join(30)
+
+
+def tell_outcomes(world: Any, calls: list[str]) -> None:
+    """Put the outcomes of some calls where the service's owners do."""
+    lines = [json.dumps({"inference_id": call, "true_value": TRUE_VALUE}) for call in calls]
+    world.stage.aws("s3").put_object(
+        Bucket=world.stage.artifact_bucket, Key=f"labels/{NAME}/{calls[0]}.jsonl", Body="\n".join(lines).encode()
+    )
 
 
 def deploy(world: Any) -> DagRun:
@@ -165,7 +183,7 @@ def test_a_good_release_is_promoted_though_airflow_dies_in_the_middle(world: Any
     opened = next(e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "gate_opened")
     assert (opened.user, opened.reason) == ("approver", "the numbers look right")
     compared = {each["name"] for look in looks(world, run) for each in look.detail["comparisons"]}
-    assert compared == {"error", "slow", "rejected", "answer", "unlike"}
+    assert compared == {"error", "slow", "rejected", "answer", "unlike", "wrong"}
 
 
 def test_a_rollback_that_somebody_ends_is_red_and_the_next_one_goes_through(world: Any, users: Users) -> None:
@@ -188,16 +206,17 @@ def test_a_rollback_that_somebody_ends_is_red_and_the_next_one_goes_through(worl
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "seen"),
     [
-        {"effect": "error", "status": 500},
-        {"effect": "latency", "latency_ms": 1500},
-        {"effect": "answer", "message": '{"predictions": [null]}'},
+        ({"effect": "error", "status": 500}, "error"),
+        ({"effect": "latency", "latency_ms": 1500}, "slow"),
+        ({"effect": "answer", "message": '{"predictions": [null]}'}, "answer"),
+        ({"effect": "answer", "message": '{"predictions": [1.0]}'}, "wrong"),
     ],
-    ids=["erring", "slow", "answering nothing"],
+    ids=["erring", "slow", "answering nothing", "answering wrongly"],
 )
 def test_a_bad_release_is_taken_back_and_only_its_own_errors_are_seen(
-    world: Any, users: Users, fault: dict[str, Any]
+    world: Any, users: Users, fault: dict[str, Any], seen: str
 ) -> None:
     config = served(world)
     run = promoted_again(world)
@@ -210,6 +229,7 @@ def test_a_bad_release_is_taken_back_and_only_its_own_errors_are_seen(
     assert (champion(world), served(world)) == (1, config)
     back = rolled_back(world, run)
     assert "step_1.judge" in back.detail["cause"]
+    assert f"{seen}: the challenger is worse" in back.detail["cause"]
     assert back.detail["cause"] in run.note
     assert bool(users.errors) == (fault["effect"] == "error")
     assert users.failed_outside(began, traffic_back_at(back)) == []

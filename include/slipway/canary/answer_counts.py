@@ -76,10 +76,8 @@ def tails_before(champion: CapturedArm, periods: int) -> NDArray[np.float64]:
 
 
 def _counts(period: NDArray[np.int64], bad: NDArray[np.bool_], periods: int) -> list[ArmCounts]:
-    requests = np.bincount(period, minlength=periods).tolist()
-    return [
-        ArmCounts(*both) for both in zip(requests, np.bincount(period[bad], minlength=periods).tolist(), strict=True)
-    ]
+    sums = [np.bincount(each, minlength=periods).tolist() for each in (period, period[bad])]
+    return [ArmCounts(*both) for both in zip(*sums, strict=True)]
 
 
 def _compared(arms: Sequence[Sequence[ArmCounts]]) -> ComparisonCounts:

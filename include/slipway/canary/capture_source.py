@@ -73,8 +73,11 @@ class CaptureMetricSource:
         """
         if window.periods == 0:
             return {ANSWER: ComparisonCounts(()), UNLIKE: ComparisonCounts(())}
-        arms = [_in_window(self._read(name, window), window) for name in (self._challenger, self._champion)]
-        return {ANSWER: count_unusable(*arms, window.periods), UNLIKE: count_unlike(*arms, window.periods)}
+        new, old = (_in_window(self._read(name, window), window) for name in (self._challenger, self._champion))
+        return {
+            ANSWER: count_unusable(new, old, window.periods),
+            UNLIKE: count_unlike(new, old, window.periods),
+        }
 
     def _read(self, variant: str, window: MetricWindow) -> _Calls:
         """Read what is new. An object is named after its first call, and none spans two hours."""
