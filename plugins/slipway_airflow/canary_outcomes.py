@@ -83,7 +83,9 @@ def outcome_source(
     :raises PermanentError: a mirrored model is gone.
     """
     monitor = MonitorSpec.model_validate(request.monitor)
-    challenger, champion = (schema_of_model(bucket.documents, request.model, each) for each in request.versions)
+    challenger, champion = (
+        schema_of_model(bucket.documents, request.model, each, request.service) for each in request.versions
+    )
     return OutcomeMetricSource(
         DriftStore(bucket.s3, bucket.name, request.service, endpoint),
         hook.client("s3"),

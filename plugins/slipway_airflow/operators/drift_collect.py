@@ -103,7 +103,7 @@ class DriftCollectOperator(DriftOperator):
         reference = self.store.reference(release.id, release.model, release.version)
         if reference is None:
             captures = self.store.captures(variants, champion.since, until)
-            schema = schema_of_model(self.bucket.documents, release.model, release.version)
+            schema = schema_of_model(self.bucket.documents, release.model, release.version, self.spec.name)
             learned = learn_from_captures(self.store, captures, schema, self.spec.monitor.learning_rows)
             if learned.reference is None:
                 return learned.rows, None

@@ -78,7 +78,7 @@ def test_a_request_that_travels_as_json_gives_its_source(judged: ServiceSpec, aw
     request = outcomes_request(judged, promotion(150), SERVING, 2, together=False)
     travelled = OutcomesRequest(**json.loads(json.dumps(asdict(request))))
     variants = (CHALLENGER, CHAMPION)
-    with pytest.raises(PermanentError, match="is gone; deploy flights-delay version 2 again"):
+    with pytest.raises(PermanentError, match=r"v2/MLmodel is gone; run flights\.deploy again"):
         outcome_source(travelled, ENDPOINT, variants, hook, bucket)
     for version in (1, 2):
         aws("s3").put_object(Bucket=BUCKET, Key=f"models/{judged.model}/v{version}/MLmodel", Body=MLMODEL.encode())
