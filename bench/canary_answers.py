@@ -146,7 +146,7 @@ def notes(runs: int) -> tuple[str, ...]:
         f"Simulated: {runs} canaries a case, one step with 25 looks. Alpha of the promotion is 1 %; of it `wrong` has "
         f"{ALPHA_OF_WRONG:.2%} in the first step and `unlike` {ALPHA_OF_UNLIKE:.2%} (sources `both`, outcomes judged). "
         f"Outcomes of {COVERAGE:.0%} of the calls arrive, after {DELAY_LOOKS:g} looks on average, those of wrong "
-        "answers after twice as long.",
+        "answers after twice as long. A median of 25 looks means that most were not caught within the step.",
         "**What is not seen.** A quarter more wrong answers is the smallest change that is looked for, and takes many "
         "outcomes. `unlike` counts answers outside the range of 98 % of the champion's, and up to 5 % of them are "
         "never held against a release: half a standard deviation passes by design, and so does a release that always "
