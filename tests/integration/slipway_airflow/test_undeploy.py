@@ -76,6 +76,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(launched: Promotion, s
     assert service.ask("prod") == 6.0
 
 
+@pytest.mark.long
 def test_all_of_it_goes_though_the_task_is_killed_and_the_next_release_is_launched(
     launched: Promotion, service: Service, registry: MlflowClient, promotion: Callable[..., Promotion]
 ) -> None:
@@ -102,6 +103,7 @@ def test_all_of_it_goes_though_the_task_is_killed_and_the_next_release_is_launch
     assert service.ask("prod") == 15.0
 
 
+@pytest.mark.long
 def test_a_promotion_under_way_and_anothers_lease_are_respected(
     launched: Promotion, service: Service, promotion: Callable[..., Promotion]
 ) -> None:
@@ -140,6 +142,7 @@ def test_without_archive_the_repository_goes_with_its_images(launched: Promotion
         launched.make(ImageRemoveOperator, "images", archive=False).execute(running)
 
 
+@pytest.mark.long
 def test_an_endpoint_that_is_in_the_middle_of_a_change_is_waited_for(launched: Promotion, service: Service) -> None:
     """Scaling may have begun to add an instance a moment ago."""
     sagemaker, name = service.aws.client("sagemaker"), f"{service.spec.name}-prod"
