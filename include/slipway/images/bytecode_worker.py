@@ -30,13 +30,17 @@ def compile_modules(paths: list[str], root: str, prefix: str) -> None:
 
 
 def batches_of(root: str) -> list[list[str]]:
-    """Cut the modules below ``root`` into batches: by the order of names, so that every run cuts alike."""
+    """Cut the modules below ``root`` into batches: by the order of names, so that every run cuts alike.
+
+    The largest batch comes first, so that no job is left with it when the others have ended.
+    """
     modules = []
     for folder, _, names in os.walk(root):
         if not SKIP.search(folder[len(root) :]):
             modules += [f"{folder}/{name}" for name in names if name.endswith(".py")]
     modules.sort()
-    return [modules[start : start + BATCH] for start in range(0, len(modules), BATCH)]
+    batches = [modules[start : start + BATCH] for start in range(0, len(modules), BATCH)]
+    return sorted(batches, key=lambda paths: -sum(os.lstat(path).st_size for path in paths))
 
 
 def main(root: str, prefix: str, jobs: int) -> int:
