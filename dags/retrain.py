@@ -6,7 +6,7 @@ lets only what is better go on.
 | task | what it does |
 | --- | --- |
 | `await_data` | finds new, complete objects, or lands new rows of a table; runs by hand do not wait |
-| `prepare` | only when the spec names a function: makes the rows to train on of each object's rows |
+| `prepare` | only when the spec asks: a function or a container makes the rows to train on of those that arrived |
 | `validate_data` | Great Expectations judges each new object; bad ones go to quarantine with their reasons |
 | `refit` | a process of its own unfits the champion, fits it on the window, evaluates both, logs all of it to MLflow |
 | `gate` | the spec's expressions decide: deploy or hold; the verdict holds every comparison |
@@ -63,6 +63,7 @@ def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
         "aws_conn_id": platform.aws_conn_id,
         "mlflow_conn_id": platform.mlflow_conn_id,
     }
+    limit = timedelta(hours=settings.max_hours)
     with DAG(
         **common_arguments(spec, platform, "retrain"),
         description=f"Fit {spec.model} again on new data; only what is better goes on.",
@@ -82,7 +83,7 @@ def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
         refit = RetrainOperator(
             task_id="refit",
             evaluate_only=dag.param("dry_run"),
-            execution_timeout=timedelta(hours=settings.max_hours),
+            execution_timeout=limit,
             **ours,
         )
         gate = MetricThresholdBranchOperator(
@@ -107,7 +108,7 @@ def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
             on_success_callback=when_held(spec, platform) or None,
             **ours,
         )
-        prepare = [DataPrepareOperator(task_id="prepare", **ours)] if settings.prepare else []
+        prepare = [DataPrepareOperator(task_id="prepare", execution_timeout=limit, **ours)] if settings.prepare else []
         chain(await_data, *prepare, validate_data, refit, gate, [register, hold])
     return dag
 

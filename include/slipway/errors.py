@@ -29,6 +29,7 @@
     │   ├── NoWayBackError             there is no previous champion that could be gone back to
     │   ├── HookRefusedError           a hook of the promotion said no
     │   ├── HookFailedError            it could not be asked, or answered what nobody understands
+    │   ├── ContainerFailedError       a container of the team's failed, or left nothing
     │   ├── AlarmMissingError          the alarm that watches a canary is gone
     │   ├── ResourceConflictError      something else already stands under this name
     │   ├── SupersededError            newer work took this one's place
@@ -39,6 +40,7 @@
     │   ├── ModelRegistryUnavailableError  MLflow
     │   ├── AwsUnavailableError            any other AWS API
     │   ├── StateConflictError             state.json changed between read and write
+    │   ├── EngineUnavailableError         the Docker engine of this machine
     │   ├── DatabaseUnavailableError       the database that training rows come from
     │   ├── ThrottledError                 AWS asks to slow down
     │   ├── HookUnavailableError           a hook of the promotion does not answer
@@ -176,6 +178,10 @@ class HookFailedError(PermanentError):
     """A hook could not be asked, or answered what nobody understands; that is never a yes."""
 
 
+class ContainerFailedError(PermanentError):
+    """A container of the team's does not start, failed, or did not leave what it was run for."""
+
+
 class AlarmMissingError(PermanentError):
     """The alarm that watches a canary while Airflow is down does not exist any more."""
 
@@ -210,6 +216,10 @@ class AwsUnavailableError(TransientError):
 
 class StateConflictError(TransientError):
     """``state.json`` changed between reading and writing it."""
+
+
+class EngineUnavailableError(TransientError):
+    """This machine has no Docker engine that answers."""
 
 
 class DatabaseUnavailableError(TransientError):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from slipway.aws_errors import aws_call
 from slipway.errors import RegistryRefusedError, RegistryUnavailableError
 from slipway.images.auth import TokenAuth
+from slipway.images.reference import is_loopback, parse_reference
 from slipway.images.registry import RegistryClient
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from slipway.images.transport import Patience
 
 _CACHE_PREFIXES = ("deps-", "wheel-", "tail-", "app-")
+_ECR_HOST = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
 CACHE_DAYS = 180
 UNTAGGED_DAYS = 14
 
@@ -119,6 +123,22 @@ def ecr_registry(ecr: ECRClient, repository: str, *, patience: Patience | None =
     endpoint = _authorization(ecr)["proxyEndpoint"]
     auth = TokenAuth(lambda: str(_authorization(ecr)["authorizationToken"]))
     return RegistryClient(endpoint, auth, image_host=uri.partition("/")[0], patience=patience), uri
+
+
+def ecr_account(ecr: ECRClient, image: str) -> RegistryClient | None:
+    """Return our account at the registry of an image, also one of another AWS account; None when it is not in ECR.
+
+    Raises:
+        AccessDeniedError, ThrottledError, RegistryUnavailableError: of ECR.
+    """
+    host = parse_reference(image).host
+    if not _ECR_HOST.fullmatch(host) and not is_loopback(host):
+        return None
+    endpoint = _authorization(ecr)["proxyEndpoint"]
+    if is_loopback(host) and urlsplit(endpoint).netloc != host:
+        return None
+    auth = TokenAuth(lambda: str(_authorization(ecr)["authorizationToken"]))
+    return RegistryClient(parse_reference(image).url, auth)
 
 
 def _authorization(ecr: ECRClient) -> Any:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from slipway.errors import InvalidInputError
+from slipway.spec.prepare import PrepareSpec
 from slipway.spec.section import Section, TextRule, broken_rule
 from slipway.spec.values import ConnectionId, S3Prefix, Schedule, Timezone, unique
 from slipway.training.gate_expression import parse_expression
@@ -135,10 +136,9 @@ class RetrainSpec(Section):
         None,
         description="Function in `retrainers/`, as `file.py:function`: makes the pipeline of the first training.",
     )
-    prepare: Annotated[str, TextRule("file.py:function", r"[\w/-]+\.py:\w+", 200)] | None = Field(
+    prepare: PrepareSpec | None = Field(
         None,
-        description="Function in `retrainers/`, as `file.py:function`: makes the rows to train on of the rows of each "
-        "object, before they are validated.",
+        description="What makes the rows to train on of the rows that arrive; left out: they are taken as they are.",
     )
     retrainer: Annotated[str, TextRule("file.py:Class", r"[\w/-]+\.py:\w+", 200)] | None = Field(
         None, description="Your own class in `retrainers/`, as `file.py:Class`, which overrides parts of the training."
@@ -158,7 +158,7 @@ class RetrainSpec(Section):
         description="Comparisons that must hold, such as `areaUnderROC >= champion`.",
     )
     combine: Literal["all", "any"] = Field("all", description="Whether all comparisons must hold, or any of them.")
-    max_hours: float = Field(6.0, gt=0, le=168, description="Hours after which a training is ended.")
+    max_hours: float = Field(6.0, gt=0, le=168, description="Hours after which a training, or a preparation, is ended.")
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

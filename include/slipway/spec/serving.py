@@ -20,15 +20,24 @@ VariableName = Annotated[
 VariableValue = Annotated[str, TextRule("text in quotes", r"[\s\S]*", 1024)]
 
 
-def _check_environment(environment: dict[str, str]) -> dict[str, str]:
+def without_secrets(environment: dict[str, str]) -> dict[str, str]:
+    """Return ``environment`` when no variable is named like a secret, else raise what pydantic collects."""
     for name in environment:
         if _SECRET_NAME.search(name):
             raise broken_rule(
-                "no secrets in a spec: let the endpoint's role read them from a store", name, show_value=False
+                "no secrets in a spec: let the container's role read them from a store", name, show_value=False
             )
+    return environment
+
+
+def _without_own_names(environment: dict[str, str]) -> dict[str, str]:
+    for name in environment:
         if name in _OWN_NAMES:
             raise broken_rule(f"none of {', '.join(_OWN_NAMES)}, which the image sets itself", name)
     return environment
+
+
+Environment = Annotated[dict[VariableName, VariableValue], AfterValidator(without_secrets)]
 
 
 class ServingSpec(Section):
@@ -48,7 +57,7 @@ class ServingSpec(Section):
     allow_missing_signature: bool = Field(
         False, description="Whether a model without signature may be deployed; its input is then not checked."
     )
-    environment: Annotated[dict[VariableName, VariableValue], AfterValidator(_check_environment)] = Field(
+    environment: Annotated[Environment, AfterValidator(_without_own_names)] = Field(
         {}, max_length=80, description="Environment variables of the container. Never secrets."
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,12 @@ from slipway.training.watermark import S3Object, Watermark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
 
 _ATTEMPTS = 5
+_BLOCK_BYTES = 1 << 20
 
 
 class RetrainStore:
@@ -132,6 +135,27 @@ def list_objects(s3: S3Client, uri: str) -> list[S3Object]:
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             for item in page.get("Contents", [])
         ]
+
+
+def fetch_object(s3: S3Client, bucket: str, wanted: S3Object, place: Path) -> bool:
+    """Download an object as it was listed; returns False when it has been overwritten or deleted since.
+
+    Args:
+        s3: A boto3 S3 client.
+        bucket: Its bucket.
+        wanted: The object.
+        place: File to write.
+    """
+    with aws_call(f"read s3://{bucket}/{wanted.key}", unavailable=StorageUnavailableError):
+        try:
+            found = s3.get_object(Bucket=bucket, Key=wanted.key, IfMatch=f'"{wanted.etag}"')
+        except s3.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] in {"PreconditionFailed", "412", "NoSuchKey", "404"}:
+                return False
+            raise
+        with place.open("wb") as file:
+            shutil.copyfileobj(found["Body"], file, _BLOCK_BYTES)
+    return True
 
 
 def to_record(found: S3Object) -> dict[str, Any]:

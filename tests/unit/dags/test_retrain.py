@@ -106,7 +106,7 @@ def test_the_source_decides_the_sensor(
 def test_prepare_is_there_only_when_the_spec_asks(project: Path, read_dags: Callable[[], DagBag], dag: DAG) -> None:
     assert "prepare" not in dag.task_dict
     path = project / "services" / "churn.yaml"
-    path.write_text(path.read_text() + "  prepare: churn.py:prepare\n")
+    path.write_text(path.read_text() + "  prepare: {function: churn.py:prepare}\n")
     changed = read_dags().dags["churn.retrain"]
     assert changed.get_task("await_data").downstream_task_ids == {"prepare"}
     assert changed.get_task("prepare").downstream_task_ids == {"validate_data"}

@@ -106,11 +106,11 @@ class Preparation:
     """How objects are prepared.
 
     Args:
-        function: ``path/of/file.py:function``.
+        function: ``path/of/file.py:function``; empty when the rows are prepared already, and only to be stored.
         places: Where to write what it makes of each object, in the order of the objects.
     """
 
-    function: str
+    function: str = ""
     places: tuple[str, ...] = ()
 
 
@@ -226,7 +226,7 @@ def job_from(found: dict[str, Any]) -> Job:
 
 
 def _preparation(found: dict[str, Any] | None) -> Preparation | None:
-    return Preparation(found["function"], tuple(found.get("places") or ())) if found else None
+    return Preparation(found.get("function") or "", tuple(found.get("places") or ())) if found else None
 
 
 def _landing(found: dict[str, Any] | None) -> Landing | None:

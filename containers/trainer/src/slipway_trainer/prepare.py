@@ -27,15 +27,15 @@ def prepare(job: Job) -> dict[str, Any]:
 
     Returns:
         ``objects``: one entry each with ``uri``, ``rows``, and either the ``place`` of what was written or the
-        ``problem`` for which the object is to be set aside; neither for an object that cannot be read, about which the
-        validation says more.
+        ``problem`` for which the object is to be set aside; neither for an object that cannot be read, with the reason
+        in ``unreadable``.
 
     Raises:
         TrainingError: There is no such function, or it fails.
         UnavailableError: S3 does not answer.
     """
     if job.prepare is None:
-        raise TrainingError("the job names no function to prepare with")
+        raise TrainingError("the job does not say how to prepare")
     done = []
     for number, (source, place) in enumerate(zip(job.objects, job.prepare.places, strict=True), 1):
         entry = {"uri": source.uri, **_prepared(job, source, place)}
@@ -48,8 +48,8 @@ def prepare(job: Job) -> dict[str, Any]:
 def _prepared(job: Job, source: DataObject, place: str) -> dict[str, Any]:
     try:
         rows = ObjectReader(job.data_format, job.s3_endpoint_url, job.region).table(source).to_pandas()
-    except BadDataError:
-        return {"rows": 0, "place": "", "problem": ""}
+    except BadDataError as error:
+        return {"rows": 0, "place": "", "problem": "", "unreadable": str(error)}
     try:
         found = prepared_rows(job, rows)
     except BadDataError as error:
@@ -67,7 +67,7 @@ def prepared_rows(job: Job, rows: pd.DataFrame) -> pd.DataFrame:
         BadDataError: The function refuses the rows.
         TrainingError: There is no such function, it fails, or returns something else.
     """
-    if job.prepare is None:
+    if job.prepare is None or not job.prepare.function:
         return rows
     function = load_object(job.prepare.function)
     try:

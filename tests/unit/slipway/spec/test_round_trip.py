@@ -99,8 +99,16 @@ def _retrain() -> Fields:
         },
     )
     times = st.just({"time_column": "sold_at"})
-    return st.tuples(source, gate, window, schedule, times).map(
-        lambda p: {"data": p[0], **p[1], **p[2], **p[3], **p[4]}
+    prepare = st.sampled_from(
+        [
+            {},
+            {"prepare": {"function": "own.py:clean"}},
+            {"prepare": {"image": "localhost:5000/clean@sha256:" + "0" * 64}},
+            {"prepare": {"image": "clean:4", "command": ["sh", "-c"], "arguments": [""], "environment": {"A": "1"}}},
+        ]
+    )
+    return st.tuples(source, gate, window, schedule, times, prepare).map(
+        lambda p: {"data": p[0], **p[1], **p[2], **p[3], **p[4], **p[5]}
     )
 
 

@@ -61,6 +61,10 @@ def test_the_release_depends_on_what_is_in_the_image_and_on_nothing_else() -> No
     assert same.serving_digest_fields() == plain
 
 
+def _prepared(how: object) -> dict[str, object]:
+    return {"retrain": {"data": {"s3": "s3://a-b/"}, "prepare": how}}
+
+
 def test_the_order_of_environment_variables_does_not_matter_to_the_release() -> None:
     one = service(serving={"environment": {"A": "1", "B": "2"}}).serving_digest_fields()
     other = service(serving={"environment": {"B": "2", "A": "1"}}).serving_digest_fields()
@@ -153,6 +157,14 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "retrain.spark.spark.remote.[key]",
         "not spark.remote: Spark Connect cannot refit",
     ),
+    (_prepared({}), "retrain.prepare", "exactly one of function and image"),
+    (_prepared({"function": "a.py:f", "image": "clean:4"}), "retrain.prepare", "found function and image"),
+    (_prepared({"function": "a.py:f", "command": ["sh"]}), "retrain.prepare", "no command beside function"),
+    (_prepared({"image": "Clean:4"}), "retrain.prepare", "the name of an image"),
+    (_prepared({"image": "--privileged"}), "retrain.prepare.image", "the name of an image"),
+    (_prepared({"image": "clean", "environment": {"API_KEY": "x"}}), "retrain.prepare.environment", "no secrets"),
+    (_prepared({"image": "clean", "arguments": ["a\0"]}), "retrain.prepare.arguments.0", "without control characters"),
+    (_prepared("clean.py:prepare"), "retrain.prepare", "a valid dictionary or instance"),
     ({"retrain": {"data": {"table": "t"}}}, "retrain", "a time_column beside data.table"),
     ({"retrain": {"data": {"table": "t"}, "engine": "python"}}, "retrain", "engine: spark, because data.table"),
     (

@@ -37,7 +37,7 @@ def prepared_service(spec, aws, tmp_path, monkeypatch):
         "engine": "python",
         "target": "late",
         "time_column": "at",
-        "prepare": "own.py:double",
+        "prepare": {"function": "own.py:double"},
     }
     aws("s3").create_bucket(Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     return ServiceSpec.model_validate({**spec.model_dump(exclude_defaults=True), "retrain": section})
