@@ -128,8 +128,7 @@ def _fetched(folders: ContainerFolders, retrain: RetrainSpec, endpoint: str | No
         raise InvalidInputError(f"a container cannot be given {min(unfit)!r}: {unfit[min(unfit)]}")
     s3 = _s3(endpoint)
     for path, each in paths.items():
-        if not fetch_object(s3, bucket, each, folders.place(path)):
-            raise InvalidInputError(f"s3://{bucket}/{each.key} was changed meanwhile; run it again")
+        fetch_object(s3, bucket, each, folders.place(path))
     return list(paths)
 
 

@@ -20,7 +20,7 @@ ImageName = Annotated[
 
 
 class PrepareSpec(Section):
-    """What makes the rows to train on of those that arrive, before validation: exactly one of `function` and `image`."""
+    """What makes the rows to train on of those that arrive, before they are validated: a `function` or an `image`."""
 
     function: Annotated[str, TextRule("file.py:function", r"[\w/-]+\.py:\w+", 200)] | None = Field(
         None, description="Function in `retrainers/`, as `file.py:function`: gets the rows of one object as a frame."

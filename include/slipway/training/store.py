@@ -16,9 +16,9 @@ import shutil
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from slipway.aws_errors import aws_call
+from slipway.aws_errors import aws_call, error_code
 from slipway.documents import DocumentStore, parse_document
-from slipway.errors import StateConflictError, StorageUnavailableError
+from slipway.errors import PermanentError, StateConflictError, StorageUnavailableError
 from slipway.training.watermark import S3Object, Watermark
 
 if TYPE_CHECKING:
@@ -137,25 +137,31 @@ def list_objects(s3: S3Client, uri: str) -> list[S3Object]:
         ]
 
 
-def fetch_object(s3: S3Client, bucket: str, wanted: S3Object, place: Path) -> bool:
-    """Download an object as it was listed; returns False when it has been overwritten or deleted since.
+def fetch_object(s3: S3Client, bucket: str, wanted: S3Object, place: Path) -> None:
+    """Download an object as it was listed.
 
     Args:
         s3: A boto3 S3 client.
         bucket: Its bucket.
         wanted: The object.
         place: File to write.
+
+    Raises:
+        PermanentError: It was overwritten or deleted since.
+        StorageUnavailableError: S3 does not give it.
     """
-    with aws_call(f"read s3://{bucket}/{wanted.key}", unavailable=StorageUnavailableError):
+    uri = f"s3://{bucket}/{wanted.key}"
+    with aws_call(f"read {uri}", unavailable=StorageUnavailableError):
         try:
             found = s3.get_object(Bucket=bucket, Key=wanted.key, IfMatch=f'"{wanted.etag}"')
         except s3.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] in {"PreconditionFailed", "412", "NoSuchKey", "404"}:
-                return False
-            raise
+            if error_code(error) not in {"PreconditionFailed", "412", "NoSuchKey", "404"}:
+                raise
+            raise PermanentError(
+                f"{uri} was overwritten or deleted while this run was under way; start a new run"
+            ) from error
         with place.open("wb") as file:
             shutil.copyfileobj(found["Body"], file, _BLOCK_BYTES)
-    return True
 
 
 def to_record(found: S3Object) -> dict[str, Any]:

@@ -103,21 +103,23 @@ class DataPrepareOperator(RetrainTaskOperator):
         refused = unfit_paths(by_path)
         with work_folder(default_cache_dir() / "prepare", ".container-") as folder:
             folders = ContainerFolders(folder, self.retrain.data.format)
-            s3, placed = self.hook.client("s3"), []
-            for path, each in by_path.items():
-                if path not in refused and fetch_object(s3, bucket, each, folders.place(path)):
-                    placed.append(path)
+            placed = [path for path in by_path if path not in refused]
+            for path in placed:
+                fetch_object(self.hook.client("s3"), bucket, by_path[path], folders.place(path))
             self.log.info("Running a container of %s over %d objects.", image, len(placed))
             self._container = self._new_container(run_id)
             made = folders.run(self._container, image, placed, lambda line: self.log.info("%s", line)) if placed else {}
-            files = {path: each.file for path, each in made.items() if each.file}
-            entries = self._trained([by_path[path] for path in files], list(files.values())) if files else []
-            for path, entry in zip(files, entries, strict=True):
-                if not entry["place"]:
-                    why = entry["unreadable"].replace(str(files[path]), str(OUTPUT / path))
-                    raise ContainerFailedError(f"the container of {image} left rows that cannot be read: {why}")
+            self._keep({path: each.file for path, each in made.items() if each.file}, by_path)
         refused |= {path: each.refusal for path, each in made.items() if each.refusal}
         return {by_path[path].key: why for path, why in refused.items()}
+
+    def _keep(self, files: dict[str, Path], objects: dict[str, S3Object]) -> None:
+        """Store what a container left, by path of the objects."""
+        entries = self._trained([objects[path] for path in files], list(files.values())) if files else []
+        for path, entry in zip(files, entries, strict=True):
+            if not entry["place"]:
+                why = entry["unreadable"].replace(str(files[path]), str(OUTPUT / path))
+                raise ContainerFailedError(f"the container of {self._how.image} left what cannot be read: {why}")
 
     def _new_container(self, run_id: str) -> ContainerRun:
         work = hashlib.sha256(f"{self.bucket.name} {self.spec.name} {run_id}".encode()).hexdigest()[:12]

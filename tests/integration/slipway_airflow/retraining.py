@@ -22,6 +22,7 @@ from slipway.spec import ServiceSpec
 from slipway.training.store import RetrainStore
 from slipway.training.watermark import Watermark
 from slipway_airflow.operators.candidate_register import CandidateRegisterOperator
+from slipway_airflow.operators.data_prepare import DataPrepareOperator
 from slipway_airflow.operators.data_validate import DataValidateOperator
 from slipway_airflow.operators.model_refit import RetrainOperator
 from slipway_airflow.sensors.new_data import NewDataSensor
@@ -110,6 +111,7 @@ class Retraining:
         ours = {"spec": self.spec, "platform": self.platform}
         makers: dict[str, Callable[[], Any]] = {
             "await_data": lambda: self._sensor(task_id=kind, **ours, **arguments),
+            "prepare": lambda: DataPrepareOperator(task_id=kind, **ours, **arguments),
             "validate_data": lambda: DataValidateOperator(task_id=kind, **ours, **arguments),
             "refit": lambda: RetrainOperator(task_id=kind, **ours, **arguments),
             "register": lambda: CandidateRegisterOperator(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from slipway.images.ecr import (
     CACHE_DAYS,
     LIFECYCLE_POLICY,
     delete_repository,
+    ecr_account,
     ecr_registry,
     ensure_repository,
     images_of,
@@ -139,3 +141,17 @@ def test_missing_credentials_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     ecr = boto3.Session().client("ecr", region_name="eu-west-1")
     with pytest.raises(AccessDeniedError, match="credentials"):
         ecr_registry(ecr, "slipway/flights")
+
+
+def test_our_account_is_given_to_images_in_ecr_alone(ecr: Any) -> None:
+    calls: list[str] = []
+    ecr.meta.events.register("before-call.ecr", lambda model, **_: calls.append(model.name))
+    other = ecr_account(ecr, "210987654321.dkr.ecr.eu-west-1.amazonaws.com/clean:4")
+    assert other is not None
+    assert other.host == "210987654321.dkr.ecr.eu-west-1.amazonaws.com"
+    assert base64.b64decode(str(other.basic_token())).startswith(b"AWS:")
+    calls.clear()
+    for image in ("clean:4", "registry.example.com/clean", "x.dkr.ecr.eu-west-1.amazonaws.com.evil.example/clean"):
+        assert ecr_account(ecr, image) is None
+    assert calls == []
+    assert ecr_account(ecr, "127.0.0.1:5000/clean:4") is None

@@ -99,7 +99,8 @@ def test_a_failure_is_told_in_the_containers_own_words(tmp_path, name):
 def test_a_failure_without_a_message_is_told_by_the_last_line(tmp_path):
     with pytest.raises(ContainerFailedError, match="ended with code 1: its last line is 'last words'"):
         outcome(tmp_path, ["a.csv"], lambda root: 1)
-    folders = ContainerFolders(Path(tmp_path / "again"))
+    (tmp_path / "again").mkdir()
+    folders = ContainerFolders(tmp_path / "again")
     killed = Program(lambda root: 137, out_of_memory=True)
     with pytest.raises(ContainerFailedError, match="was killed for its memory"):
         folders.run(killed, "clean:4", ["a"], print)  # type: ignore[arg-type]
