@@ -34,17 +34,47 @@ def make_rows(count: int, *, start: str = "2024-01-01", seed: int = 0) -> pd.Dat
     )
 
 
+class Training:
+    """The trainer as a process of its own.
+
+    Args:
+        command: One of its commands.
+        job: The job.
+        folder: Where it leaves result or failure.
+        environment: Variables.
+    """
+
+    def __init__(self, command: str, job: Job, folder: Path, **environment: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "job.json").write_text(to_json(job))
+        line = [sys.executable, "-u", "-m", "slipway_trainer", command, "--job", folder / "job.json", "--out", folder]
+        self.output = ""
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [*line, "--parent", str(os.getpid())],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **environment},
+        )
+
+    def until(self, words: str) -> None:
+        """Read what it prints until a line holds these words."""
+        for line in self._process.stdout or ():
+            self.output += line
+            if words in line:
+                return
+        raise AssertionError(f"the trainer ended without {words!r}: {self.output[-3000:]}")
+
+    def end(self) -> tuple[int, dict[str, Any]]:
+        """Wait for its end; returns exit code and result or failure document."""
+        self.output += self._process.communicate()[0]
+        place = self._folder / ("result.json" if self._process.returncode == 0 else "failure.json")
+        return self._process.returncode, json.loads(place.read_text())
+
+
 def run_trainer(command: str, job: Job, folder: Path, **environment: str) -> tuple[int, dict[str, Any], str]:
     """Run the trainer as its own process; returns exit code, result or failure document, and its output."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "job.json").write_text(to_json(job))
-    line = [sys.executable, "-m", "slipway_trainer", command, "--job", folder / "job.json", "--out", folder]
-    done = subprocess.run(
-        [*line, "--parent", str(os.getpid())],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
-    place = folder / ("result.json" if done.returncode == 0 else "failure.json")
-    return done.returncode, json.loads(place.read_text()), done.stdout + done.stderr
+    training = Training(command, job, folder, **environment)
+    code, document = training.end()
+    return code, document, training.output

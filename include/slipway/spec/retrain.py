@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -30,15 +31,22 @@ def _check_expression(text: str) -> str:
 GateExpression = Annotated[
     str, TextRule("a comparison such as 'areaUnderROC >= 0.70'", r"\s*\S.*", 500), AfterValidator(_check_expression)
 ]
-# Spark Connect has no models in the driver to unfit.
-SparkProperty = Annotated[
-    str,
-    TextRule(
-        "a property of Spark such as spark.master, but not spark.remote: Spark Connect cannot refit pipelines",
-        r"spark\.(?!remote$)[\w.-]+",
-        200,
-    ),
-]
+SparkProperty = Annotated[str, TextRule("a property of Spark such as spark.master", r"spark\.[\w.-]+", 200)]
+
+
+def _check_spark(properties: dict[str, str]) -> dict[str, str]:
+    remote = properties.get("spark.remote")
+    if remote is not None and not re.fullmatch(r"sc://[^\s/;]+(/;\S*|/)?", remote):
+        expected = "the address of a Spark Connect server, such as sc://spark.example.com:15002"
+        raise broken_rule(expected, "spark.remote", show_value=False)
+    if remote is not None and re.search(r";\s*(?:token|user_id)=", remote, re.IGNORECASE):
+        raise broken_rule("no token in a spec, and servers that need none", "spark.remote", show_value=False)
+    if remote is not None and "spark.master" in properties:
+        raise broken_rule("spark.remote or spark.master; a Spark Connect server has its own master", "spark.master")
+    if properties.get("spark.submit.deployMode", "client") != "client":
+        expected = "client: the driver runs beside the task, and ends with it"
+        raise broken_rule(expected, "spark.submit.deployMode")
+    return properties
 
 
 class JdbcSpec(Section):
@@ -127,10 +135,11 @@ class RetrainSpec(Section):
     slices: tuple[ColumnName, ...] = Field(
         (), strict=False, max_length=10, description="Columns by whose values the metrics are given as well."
     )
-    spark: dict[SparkProperty, str] = Field(
+    spark: Annotated[dict[SparkProperty, str], AfterValidator(_check_spark)] = Field(
         default_factory=dict,
         max_length=100,
-        description="Spark properties: `spark.master` names a cluster; without it `local[*]`.",
+        description="Spark properties: `spark.master` names a cluster, `spark.remote` a Spark Connect server; without "
+        "either `local[*]`. `spark.slipway.folder` is a folder that all its machines share.",
     )
     template: Annotated[str, TextRule("file.py:function", r"[\w/-]+\.py:\w+", 200)] | None = Field(
         None,

@@ -17,6 +17,9 @@ from slipway.errors import PermanentError, TransientError
 _KEPT: tuple[str, ...] = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "JAVA_HOME")
 _KEPT += ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _KEPT += ("http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
+# How Spark's driver finds a cluster: YARN's, a Kubernetes from outside and from inside, with Kerberos.
+_KEPT += ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_CONF_DIR", "SPARK_LOCAL_IP", "HADOOP_USER_NAME", "KRB5CCNAME")
+_KEPT += ("KRB5_CONFIG", "KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
 _TERMINATE_SECONDS = 5.0
 
 

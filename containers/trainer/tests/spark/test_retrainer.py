@@ -54,33 +54,17 @@ def test_the_refit_is_judged_beside_the_champion(job, spark_champion, tmp_path):
     assert set(FEATURES) == {"colour", "size", "weight"}
 
 
-_TEMPLATE = """
-def make():
-    from pyspark.ml import Pipeline
-    from pyspark.ml.classification import LogisticRegression
-    from pyspark.ml.feature import Imputer, OneHotEncoder, StringIndexer, VectorAssembler
-    return Pipeline(stages=[
-        Imputer(inputCols=["size", "weight"], outputCols=["size_full", "weight_full"]),
-        StringIndexer(inputCol="colour", outputCol="colour_index", handleInvalid="keep"),
-        OneHotEncoder(inputCol="colour_index", outputCol="colour_hot"),
-        VectorAssembler(inputCols=["colour_hot", "size_full", "weight_full"], outputCol="features"),
-        LogisticRegression(labelCol="late", maxIter=7),
-    ])
-"""
-
-
 def test_the_first_version_comes_from_a_template_and_brings_what_the_second_and_the_deployment_need(job, tmp_path):
     from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
 
-    (tmp_path / "own.py").write_text(_TEMPLATE)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     MlflowClient(uri).create_experiment("parcels", artifact_location=(tmp_path / "artifacts").as_uri())
     first = replace(
         job,
         engine="spark",
         champion=None,
-        template=f"{tmp_path / 'own.py'}:make",
+        template=f"{HERE / 'pipelines.py'}:make",
         spark={"spark.master": "local[2]"},
         tracking_uri=uri,
         experiment="parcels",

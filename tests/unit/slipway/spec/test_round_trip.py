@@ -107,8 +107,9 @@ def _retrain() -> Fields:
             {"prepare": {"image": "clean:4", "command": ["sh", "-c"], "arguments": [""], "environment": {"A": "1"}}},
         ]
     )
-    return st.tuples(source, gate, window, schedule, times, prepare).map(
-        lambda p: {"data": p[0], **p[1], **p[2], **p[3], **p[4], **p[5]}
+    spark = st.sampled_from([{}, {"spark": {"spark.remote": "sc://spark:15002/;use_ssl=true"}}])
+    return st.tuples(source, gate, window, schedule, times, prepare, spark).map(
+        lambda p: {"data": p[0], **p[1], **p[2], **p[3], **p[4], **p[5], **p[6]}
     )
 
 

@@ -61,6 +61,10 @@ def test_the_release_depends_on_what_is_in_the_image_and_on_nothing_else() -> No
     assert same.serving_digest_fields() == plain
 
 
+def _on_spark(properties: object) -> dict[str, object]:
+    return {"retrain": {"data": {"s3": "s3://a-b/"}, "spark": properties}}
+
+
 def _prepared(how: object) -> dict[str, object]:
     return {"retrain": {"data": {"s3": "s3://a-b/"}, "prepare": how}}
 
@@ -152,11 +156,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"retrain": {"data": {"table": "t", "min_objects": 3}}}, "retrain.data", "no min_objects beside table"),
     ({"retrain": {"data": {"s3": "s3://a-b/", "arrivals_queue": "my-queue"}}}, "retrain.data.arrivals_queue", "SQS"),
     ({"retrain": {"data": {"s3": "s3://a-b/", "late_within": 3}}}, "retrain.data", "no late_within beside s3"),
-    (
-        {"retrain": {"data": {"s3": "s3://a-b/"}, "spark": {"spark.remote": "sc://spark"}}},
-        "retrain.spark.spark.remote.[key]",
-        "not spark.remote: Spark Connect cannot refit",
-    ),
+    (_on_spark({"master": "local"}), "retrain.spark.master.[key]", "a property of Spark"),
+    (_on_spark({"spark.remote": "spark:15002"}), "retrain.spark", "such as sc://spark.example.com:15002"),
+    (_on_spark({"spark.remote": "sc://spark/;use_ssl=true;token=x"}), "retrain.spark", "no token in a spec"),
+    (_on_spark({"spark.remote": "sc://spark", "spark.master": "yarn"}), "retrain.spark", "has its own master"),
+    (_on_spark({"spark.submit.deployMode": "cluster"}), "retrain.spark", "the driver runs beside the task"),
     (_prepared({}), "retrain.prepare", "exactly one of function and image"),
     (_prepared({"function": "a.py:f", "image": "clean:4"}), "retrain.prepare", "found function and image"),
     (_prepared({"function": "a.py:f", "command": ["sh"]}), "retrain.prepare", "no command beside function"),

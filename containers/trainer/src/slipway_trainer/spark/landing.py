@@ -26,7 +26,7 @@ from slipway_trainer.job import DataObject, Job, Landing
 from slipway_trainer.objects import ObjectReader, put
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
-from slipway_trainer.spark.session import start_session, stop_session
+from slipway_trainer.spark.session import place_of, start_session, stop_session
 from slipway_trainer.spark.times import micros
 
 PART_ROWS = 400_000
@@ -53,7 +53,7 @@ def land(job: Job) -> dict[str, Any]:
     if job.landing is None:
         raise TrainingError("the job names nothing to land")
     with tempfile.TemporaryDirectory(prefix="slipway-land-") as folder:
-        tell(f"starting Spark ({job.spark.get('spark.master', 'local[*]')})")
+        tell(f"starting Spark ({place_of(job.spark)})")
         spark = start_session(f"{job.service} landing", cache_dir=Path(folder), configuration=job.spark)
         try:
             return _land(spark, job, job.landing)

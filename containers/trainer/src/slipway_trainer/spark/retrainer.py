@@ -15,15 +15,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as fn
 
 from slipway_trainer.baseline import TrainedRows, thinning
-from slipway_trainer.champion import SIDECAR, SavedModel
+from slipway_trainer.champion import SIDECAR, SavedModel, fetch
+from slipway_trainer.job import Champion
 from slipway_trainer.labels import check_classes, classified
 from slipway_trainer.metric import Predictions
 from slipway_trainer.objects import unified
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
 from slipway_trainer.retrainer import Estimator, Retrainer, Split
+from slipway_trainer.spark.connect import flavor, is_connected, pyfunc_model
 from slipway_trainer.spark.golden import GOLDEN_FILE, golden_document
-from slipway_trainer.spark.session import start_session, stop_session
+from slipway_trainer.spark.session import place_of, start_session, stop_session
+from slipway_trainer.spark.shared import SharedFolder
 from slipway_trainer.spark.source import FORMAT, ObjectSource
 from slipway_trainer.spark.times import micros
 from slipway_trainer.split import find_bounds, guard
@@ -62,7 +65,8 @@ class SparkRetrainer(Retrainer[DataFrame]):
 
     def __init__(self, job: Any, reader: Any, workdir: Path) -> None:
         super().__init__(job, reader, workdir)
-        tell(f"starting Spark ({job.spark.get('spark.master', 'local[*]')})")
+        self.shared = SharedFolder(job.spark, workdir)
+        tell(f"starting Spark ({place_of(job.spark)})")
         self.spark = start_session(f"{job.service} retrain", cache_dir=workdir, configuration=job.spark)
         self.spark.dataSource.register(ObjectSource)
         tell(f"Spark {self.spark.version} is up")
@@ -108,13 +112,13 @@ class SparkRetrainer(Retrainer[DataFrame]):
         """See :class:`Retrainer`."""
         from pyspark.ml import PipelineModel
 
-        flavor = saved.info.flavors.get("spark")
-        if flavor is None:
+        spark = saved.info.flavors.get("spark")
+        if spark is None:
             raise TrainingError(
                 f"the champion has the flavors {', '.join(saved.info.flavors)}; engine: spark expects spark. Set "
                 "retrain.engine: python for scikit-learn models"
             )
-        return PipelineModel.load((saved.folder / flavor["model_data"]).as_uri())
+        return PipelineModel.load(self.shared.given(saved.folder / spark["model_data"]))
 
     def unfit(self, saved: SavedModel, fitted: Any) -> Estimator:
         """The pipeline that was saved beside the champion; else the champion's own, unfitted."""
@@ -124,7 +128,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
 
         sidecar = saved.folder / SIDECAR
         if sidecar.is_dir():
-            return Estimator(Pipeline.load(sidecar.as_uri()), "sidecar")
+            return Estimator(Pipeline.load(self.shared.given(sidecar)), "sidecar")
         try:
             found = unfit(fitted)
         except UnfitError as error:
@@ -199,15 +203,17 @@ class SparkRetrainer(Retrainer[DataFrame]):
         from slipway_trainer.tracking import pinned_requirements
 
         signature = saved.info.signature if saved else self._signature(fitted, example)
+        how: dict[str, Any] = {"flavor": flavor(self.shared), "validate_serving_input": False}
+        if not is_connected(self.spark):
+            how = {"flavor": mlflow.spark, "dfs_tmpdir": (self.shared.path / "mlflow").as_uri()}
         return Model.log(
             None,
-            mlflow.spark,
             name="model",
             spark_model=fitted,
             signature=signature,
             input_example=example,
             pip_requirements=pinned_requirements(saved, fitted),
-            dfs_tmpdir=(self.workdir / "mlflow").as_uri(),
+            **how,
         )
 
     def beside(self, info: Any, estimator: Any, split: Split[DataFrame], features: Sequence[str]) -> None:
@@ -215,12 +221,21 @@ class SparkRetrainer(Retrainer[DataFrame]):
         import mlflow
 
         folder = self.workdir / "beside"
-        estimator.write().overwrite().save((folder / SIDECAR).as_uri())
+        self.shared.save(estimator, folder / SIDECAR)
         tell("asking the logged model for the answers that its deployment is verified by")
         rows = split.holdout.select(*features).limit(_GOLDEN_POOL).toArrow().to_pandas()
-        document = golden_document(mlflow.pyfunc.load_model(info.model_uri), rows, features)
+        document = golden_document(self._logged(info), rows, features)
         (folder / GOLDEN_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
         mlflow.MlflowClient().log_model_artifacts(info.model_id, str(folder))
+
+    def _logged(self, info: Any) -> Any:
+        """The logged model, read back from its files."""
+        import mlflow
+
+        if not is_connected(self.spark):
+            return mlflow.pyfunc.load_model(info.model_uri)
+        saved = fetch(Champion(0, info.model_uri), self.workdir / "logged")
+        return pyfunc_model(self.spark, saved, self.open(saved))
 
     def trained_rows(
         self, fitted: Any, info: Any, split: Split[DataFrame], features: Sequence[str]
@@ -242,6 +257,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
     def close(self) -> None:
         """Stop Spark."""
         stop_session(self.spark, self._persisted)
+        self.shared.close()
 
 
 def _typed(frame: DataFrame, features: dict[str, str]) -> DataFrame:
