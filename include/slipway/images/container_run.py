@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -36,8 +37,11 @@ _NO_REGISTRY = (
 )
 _SERVER_ERROR = re.compile(r"\b5\d\d\b")
 _NO_FOLDER = ("no such", "could not find")
-# Ends with the end of its input, however that comes about: by us, or by the kernel when this process is killed.
-_GUARD = 'read -r _; exec "$@"'
+# Goes on at the end of its input, however that comes about: by us, or by the kernel when this process is killed. A
+# signal to everything that a worker has started must not end it before it has done its work.
+_GUARD = 'trap "" HUP INT TERM; read -r _; exec "$@"'
+_GUARD_NEEDS = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG")
+_GUARD_NEEDS += ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,8 @@ class ContainerRun:
         guard.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             guard.wait(_QUICK_SECONDS)
+        if guard.returncode:
+            self._remove()
 
     def _start_guard(self) -> subprocess.Popen[bytes]:
         """A process that outlives this one just long enough to remove the container."""
@@ -165,6 +171,8 @@ class ContainerRun:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # Not of this process's kind: who ends all that carry a mark of their environment leaves it alone.
+            env={name: os.environ[name] for name in _GUARD_NEEDS if name in os.environ},
             start_new_session=True,
         )
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from slipway.errors import BaseImageError, ContainerFailedError, EngineUnavailableError, RegistryUnavailableError
@@ -105,6 +106,18 @@ def test_killing_it_ends_it_at_once(shell_image: str, given: Path) -> None:
     assert there() == []
 
 
+def test_it_is_removed_also_when_its_guard_was_killed(shell_image: str, given: Path) -> None:
+    container = shell(shell_image, "echo up; sleep 600")
+
+    def kill(line: str) -> None:
+        (guard,) = (each for each in psutil.Process().children() if each.name() == "sh")
+        guard.kill()
+        threading.Thread(target=container.kill).start()
+
+    with pytest.raises(ContainerFailedError, match="was killed"):
+        container.run(given, {}, kill)
+
+
 _PARENT = """
 from pathlib import Path
 from slipway.images.container_run import ContainerRun
@@ -114,14 +127,21 @@ ContainerRun({image!r}, {name!r}, command=["sh", "-c", "echo up; sleep 600"]).ru
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_it_ends_with_the_process_that_runs_it(shell_image: str, given: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "to_all"), [(signal.SIGTERM, False), (signal.SIGKILL, False), (signal.SIGTERM, True)]
+)
+def test_it_ends_with_the_process_that_runs_it(
+    shell_image: str, given: Path, number: signal.Signals, to_all: bool
+) -> None:
     code = _PARENT.format(image=shell_image, name=NAME, given=str(given))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "up\n"
         assert there() == [NAME]
-        parent.send_signal(number)
+        family = psutil.Process(parent.pid).children(recursive=True) if to_all else []
+        assert len(family) == 2 * to_all
+        for process in (*family, parent):
+            process.send_signal(number)
     for _ in range(300):
         if not there():
             break
