@@ -40,7 +40,7 @@ _NO_FOLDER = ("no such", "could not find")
 # Goes on at the end of its input, however that comes about: by us, or by the kernel when this process is killed. A
 # signal to everything that a worker has started must not end it before it has done its work.
 _GUARD = 'trap "" HUP INT TERM; read -r _; exec "$@"'
-_GUARD_NEEDS = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG")
+_GUARD_NEEDS: tuple[str, ...] = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG")
 _GUARD_NEEDS += ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import ConnectServer, Servers, Standalone
+from spark_clusters import ConnectServer, Servers, Standalone
 from trainer_rows import Training, run_trainer
 
 from slipway_trainer.job import Call, Champion, Job

@@ -23,9 +23,9 @@ from slipway_trainer.objects import unified
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
 from slipway_trainer.retrainer import Estimator, Retrainer, Split
-from slipway_trainer.spark.connect import flavor, is_connected, pyfunc_model
+from slipway_trainer.spark.flavor import flavor, pyfunc_model
 from slipway_trainer.spark.golden import GOLDEN_FILE, golden_document
-from slipway_trainer.spark.session import place_of, start_session, stop_session
+from slipway_trainer.spark.session import is_local, place_of, start_session, stop_session
 from slipway_trainer.spark.shared import SharedFolder
 from slipway_trainer.spark.source import FORMAT, ObjectSource
 from slipway_trainer.spark.times import micros
@@ -204,8 +204,8 @@ class SparkRetrainer(Retrainer[DataFrame]):
 
         signature = saved.info.signature if saved else self._signature(fitted, example)
         how: dict[str, Any] = {"flavor": flavor(self.shared), "validate_serving_input": False}
-        if not is_connected(self.spark):
-            how = {"flavor": mlflow.spark, "dfs_tmpdir": (self.shared.path / "mlflow").as_uri()}
+        if is_local(self.job.spark):
+            how = {"flavor": mlflow.spark, "dfs_tmpdir": (self.workdir / "mlflow").as_uri()}
         return Model.log(
             None,
             name="model",
@@ -232,7 +232,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
         """The logged model, read back from its files."""
         import mlflow
 
-        if not is_connected(self.spark):
+        if is_local(self.job.spark):
             return mlflow.pyfunc.load_model(info.model_uri)
         saved = fetch(Champion(0, info.model_uri), self.workdir / "logged")
         return pyfunc_model(self.spark, saved, self.open(saved))
