@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import pyspark
 
@@ -39,6 +40,7 @@ class Servers:
     python_path: str = ""
     port: int = field(default_factory=free_port)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    memory: ClassVar[str] = "300m"
 
     def stop(self, *names: str) -> None:
         for name in names or tuple(self.processes):
@@ -58,7 +60,7 @@ class Servers:
             "SPARK_LOCAL_IP": HOST,
             "PYSPARK_PYTHON": sys.executable,
             "PYTHONPATH": self.python_path,
-            "SPARK_DAEMON_MEMORY": "300m",
+            "SPARK_DAEMON_MEMORY": self.memory,
             "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false",  # it would take a port of its own
         }
         with (self.folder / f"{name}.log").open("wb") as log:
@@ -96,7 +98,9 @@ class Standalone(Servers):
 
 
 class ConnectServer(Servers):
-    """A server of Spark Connect."""
+    """A server of Spark Connect, which runs Spark in its own process."""
+
+    memory = "1g"
 
     @property
     def remote(self) -> str:

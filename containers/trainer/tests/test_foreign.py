@@ -76,6 +76,12 @@ def test_what_spark_says_is_understood(text, kind, words):
     assert "\n" not in message
 
 
+def test_the_reason_of_a_job_that_was_cancelled_is_told_as_it_was_given():
+    reason = "slipway_trainer.problem.UnavailableError: the Spark master spark://one:7077 is gone"
+    told = explain(Py4JJavaError(f"{CALL}{STAGE}: Job 7 cancelled {reason} SQLSTATE: XXKDA\n\tat somewhere"))
+    assert told == ("unavailable", "the Spark master spark://one:7077 is gone")
+
+
 def test_what_python_says_is_understood():
     assert explain(MemoryError())[0] == "permanent"
     assert explain(ConnectionError("[Errno 111] Connection refused"))[0] == "unavailable"

@@ -26,6 +26,7 @@ _CLUSTER_GONE = re.compile(
     r"Error while (?:sending or receiving|receiving)"
 )
 _OF_OURS = re.compile(r"slipway_trainer\.problem\.(BadDataError|TrainingError|UnavailableError): (.+)")
+_SQLSTATE = re.compile(r" SQLSTATE: \w+$")  # added by Spark to the reason of a job that was cancelled
 _KINDS = {"BadDataError": "data", "TrainingError": "permanent", "UnavailableError": "unavailable"}
 _TELLING = re.compile(r"\b[\w.$]*(?:Exception|Error|Failure)\b")
 _MAX_CHARACTERS = 500
@@ -44,7 +45,7 @@ def explain(error: Exception) -> tuple[str, str]:
     text = f"{type(error).__name__}: {_told(error)}"
     ours = _OF_OURS.search(text)
     if ours:
-        return _KINDS[ours[1]], ours[2].strip()
+        return _KINDS[ours[1]], _SQLSTATE.sub("", ours[2].strip())
     if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         telling = _line_with(_NO_MEMORY, text)
         return "permanent", f"the training ran out of memory ({telling}); {_MORE_MEMORY}"
