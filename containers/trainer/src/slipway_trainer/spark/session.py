@@ -12,7 +12,7 @@ from slipway_trainer.foreign import explain
 from slipway_trainer.problem import TrainingError, UnavailableError
 from slipway_trainer.progress import tell
 from slipway_trainer.spark.connect import PROPERTY as CONNECT
-from slipway_trainer.spark.connect import connect
+from slipway_trainer.spark.connect import connect, hurry
 from slipway_trainer.spark.java_home import find_java_home
 from slipway_trainer.spark.watch import SCHEME, watch
 
@@ -84,6 +84,7 @@ def stop_session(session: Any, persisted: Sequence[Any] = ()) -> None:
         persisted: Frames to let go of first.
     """
     try:
+        hurry(session)
         for frame in persisted:
             frame.unpersist()
         session.stop()
