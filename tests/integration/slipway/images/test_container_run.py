@@ -108,14 +108,16 @@ def test_killing_it_ends_it_at_once(shell_image: str, given: Path) -> None:
 
 def test_it_is_removed_also_when_its_guard_was_killed(shell_image: str, given: Path) -> None:
     container = shell(shell_image, "echo up; sleep 600")
+    killer = threading.Thread(target=container.kill)
 
     def kill(line: str) -> None:
         (guard,) = (each for each in psutil.Process().children() if each.name() == "sh")
         guard.kill()
-        threading.Thread(target=container.kill).start()
+        killer.start()
 
     with pytest.raises(ContainerFailedError, match="was killed"):
         container.run(given, {}, kill)
+    killer.join()
 
 
 _PARENT = """
