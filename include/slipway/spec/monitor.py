@@ -7,11 +7,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from slipway.spec.retrain import GateExpression, SparkProperty
-from slipway.spec.section import Section, broken_rule
+from slipway.spec.retrain import GateExpression
+from slipway.spec.section import Section, TextRule, broken_rule
 from slipway.spec.values import S3Prefix, Schedule, Timezone, unique
 from slipway.training.gate_expression import parse_expression
 
+# Profiles are handed over in a folder of the driver's machine, and were not tried over Spark Connect.
+ProfilingProperty = Annotated[
+    str,
+    TextRule(
+        "a property of Spark such as spark.master, but not spark.remote: only retrainings use Spark Connect",
+        r"spark\.(?!remote$)[\w.-]+",
+        200,
+    ),
+]
 #: What is measured of each kind of answer when outcomes arrive.
 MEASURED: Mapping[str, tuple[str, ...]] = {
     "binary": ("areaUnderROC", "accuracy", "precision", "recall", "logLoss", "brier"),
@@ -79,7 +88,7 @@ class ProfilingSpec(Section):
         "threads", description="The task's own process, or Spark, each of whose tasks counts a capture object."
     )
     threads: int = Field(4, ge=1, le=64, description="Capture objects that the task's process reads at a time.")
-    spark: dict[SparkProperty, str] = Field(
+    spark: dict[ProfilingProperty, str] = Field(
         default_factory=dict,
         max_length=100,
         description="Spark properties: `spark.master` names a cluster; without it `local[*]`.",

@@ -195,6 +195,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "window_days": 3}}, "retrain", "window_days together"),
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "schedule": "@monthy"}}, "retrain.schedule", "did you mean '@monthly'"),
     ({"retrain": {"data": {"s3": "s3://a-b/"}, "schedule": "@once"}}, "retrain.schedule", "one of @hourly"),
+    (
+        {"monitor": {"profiling": {"spark": {"spark.remote": "sc://spark"}}}},
+        "monitor.profiling.spark.spark.remote.[key]",
+        "only retrainings use Spark Connect",
+    ),
     ({"monitor": {"schedule": "61 * * * *"}}, "monitor.schedule", "cron expression"),
     ({"monitor": {"schedule": "0 0 * * * *"}}, "monitor.schedule", "five fields"),
     ({"monitor": {"schedule": "every hour"}}, "monitor.schedule", "cron expression"),
