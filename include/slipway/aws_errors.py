@@ -40,7 +40,8 @@ _UNAVAILABLE = frozenset({
     "InternalDependencyException", "InternalError", "InternalFailure", "InternalServerError", "InternalServerException",
     "RequestTimeout", "RequestTimeoutException", "ServerException", "ServiceUnavailable", "ServiceUnavailableException",
 })  # fmt: skip
-_CONFLICT = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
+# An upload in parts that is gone was completed or given up by whoever else works on that object.
+_CONFLICT = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "NoSuchUpload"})
 _CAPACITY_WORDS = ("insufficientcapacity", "insufficientinstancecapacity", "insufficient capacity", "capacity error")
 _NO_CREDENTIALS = (
     aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError, aws.TokenRetrievalError,

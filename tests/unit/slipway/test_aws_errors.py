@@ -43,6 +43,7 @@ def test_every_status_that_botocore_calls_transient_is_transient_here(status: in
         ("InsufficientCapacityException", "", 400, errors.CapacityError),
         ("PreconditionFailed", "", 412, errors.StateConflictError),
         ("ConditionalRequestConflict", "", 409, errors.StateConflictError),
+        ("NoSuchUpload", "", 404, errors.StateConflictError),
         ("ServiceUnavailable", "", 503, errors.AwsUnavailableError),
         ("RequestTimeout", "", 400, errors.AwsUnavailableError),
         ("ValidationException", 'Could not find endpoint "arn:x".', 400, errors.EndpointMissingError),

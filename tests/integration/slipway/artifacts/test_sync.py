@@ -560,6 +560,23 @@ def test_interrupted_parts_are_not_sent_again(place: Place, tree: Path) -> None:
     assert "Uploads" not in place.s3.list_multipart_uploads(Bucket=PLAIN, Prefix=place.name)
 
 
+def test_an_interrupted_upload_that_ends_while_it_is_looked_at_is_begun_anew(place: Place, tree: Path) -> None:
+    """What a killed run asked last may be done by the server a moment after the next run has listed its upload."""
+    key = place.key("big.bin")
+    begun = place.s3.create_multipart_upload(Bucket=PLAIN, Key=key)["UploadId"]
+    ended: list[str] = []
+
+    def end(params: dict, **_: Any) -> None:
+        if not ended:
+            ended.append(params["UploadId"])
+            place.s3.abort_multipart_upload(Bucket=PLAIN, Key=key, UploadId=begun)
+
+    place.session.events.register("before-parameter-build.s3.ListParts", end)
+    place.sync(tree, place.uri(), include=["big.bin"])
+    assert ended == [begun]
+    assert place.s3.get_object(Bucket=PLAIN, Key=key)["Body"].read() == (tree / "big.bin").read_bytes()
+
+
 _KILLED = """
 import sys, boto3
 from slipway.artifacts.transfer import sync
