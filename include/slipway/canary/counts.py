@@ -47,10 +47,13 @@ class ComparisonCounts:
         periods: Both arms in each of them.
         together: Whether both arms were served in the same periods. At 100 % the champion has no traffic; its counts
             are then those of the last step, and its upper bound takes the place of its rate.
+        of_step: Whether all requests are the present step's, and so split as its weights say. Outcomes that arrive now
+            are of earlier steps, too.
     """
 
     periods: tuple[PeriodCounts, ...]
     together: bool = True
+    of_step: bool = True
 
     @property
     def challenger(self) -> ArmCounts:

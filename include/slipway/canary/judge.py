@@ -50,7 +50,7 @@ def judge(
         compare(name, counts, policies[name], dry_run=name in dry_run) for name, counts in comparisons.items()
     )
     acted_on = [result for result in results if not result.dry_run]
-    share = _share(acted_on, planned_share)
+    share = _share([comparisons[result.name] for result in acted_on], planned_share)
     if latched_failure:
         return Look(Verdict.FAIL, (f"an earlier look failed: {latched_failure}",), results, share)
     deciding = [result for result in acted_on if result.waited_for or result.verdict is Verdict.FAIL]
@@ -68,8 +68,9 @@ def _combine(verdicts: list[Verdict]) -> Verdict:
     return Verdict.PASS if verdicts else Verdict.NO_DATA
 
 
-def _share(results: list[ComparisonResult], planned_share: float | None) -> ShareCheck | None:
-    if not results or planned_share is None:
+def _share(acted_on: list[ComparisonCounts], planned_share: float | None) -> ShareCheck | None:
+    of_step = [counts for counts in acted_on if counts.of_step]
+    if not of_step or planned_share is None:
         return None
-    largest = max(results, key=lambda result: result.challenger.requests + result.champion.requests)
+    largest = max(of_step, key=lambda counts: counts.challenger.requests + counts.champion.requests)
     return check_share(largest.challenger.requests, largest.champion.requests, planned_share)

@@ -21,6 +21,7 @@ from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
 from slipway.canary.window import MetricWindow
 
 CHALLENGER, CHAMPION = 0, 1
+NOTHING_KNOWN = ComparisonCounts((), of_step=False)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def count_answers(answers: KnownAnswers, steps: Sequence[MetricWindow], window: 
         An entry for each period of each step in which something became known, in the order of time.
     """
     if window.periods == 0:
-        return ComparisonCounts(())
+        return NOTHING_KNOWN
     step = np.full(len(answers.called), -1, dtype=np.int64)
     for number, each in enumerate(steps):
         step[(answers.called >= each.start.timestamp()) & (answers.called < each.end.timestamp())] = number
@@ -63,7 +64,8 @@ def count_answers(answers: KnownAnswers, steps: Sequence[MetricWindow], window: 
     cell = index * 2 + answers.arm[counted]
     requests = np.bincount(cell, minlength=2 * len(groups)).reshape(-1, 2)
     bad = np.bincount(cell[answers.wrong[counted]], minlength=2 * len(groups)).reshape(-1, 2)
-    return ComparisonCounts(tuple(_pair(*both) for both in zip(requests.tolist(), bad.tolist(), strict=True)))
+    periods = tuple(_pair(*both) for both in zip(requests.tolist(), bad.tolist(), strict=True))
+    return ComparisonCounts(periods, of_step=False)
 
 
 def _pair(requests: Sequence[int], bad: Sequence[int]) -> PeriodCounts:

@@ -12,7 +12,7 @@ import numpy as np
 
 from slipway.canary.counts import ComparisonCounts
 from slipway.canary.metric_source import WRONG
-from slipway.canary.outcome_counts import CHALLENGER, CHAMPION, KnownAnswers, count_answers
+from slipway.canary.outcome_counts import CHALLENGER, CHAMPION, NOTHING_KNOWN, KnownAnswers, count_answers
 from slipway.canary.window import MetricWindow
 from slipway.drift.capture.reader import CaptureCounts, read_captures
 from slipway.drift.objects import CaptureObject
@@ -129,11 +129,11 @@ class OutcomeMetricSource:
         """
         steps = (*self._steps, window) if self._together else self._steps
         if window.periods == 0 or not steps:
-            return {WRONG: ComparisonCounts(())}
+            return {WRONG: NOTHING_KNOWN}
         since = min(step.start for step in steps)
         self._read(since, max(step.end for step in steps))
         answers = self._known(self._labels.table(since, window.end))
-        return {WRONG: count_answers(answers, steps, window) if answers else ComparisonCounts(())}
+        return {WRONG: count_answers(answers, steps, window) if answers else NOTHING_KNOWN}
 
     def _read(self, since: datetime, until: datetime) -> None:
         """Read what is new. An object is named after its first call, and none spans two hours."""

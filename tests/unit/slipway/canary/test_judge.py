@@ -291,6 +291,21 @@ def test_a_champion_that_is_often_wrong_can_be_compared():
     assert look_with_outcomes((2000, 1200, 38000, 15200)).verdict is Verdict.FAIL
 
 
+def test_outcomes_of_earlier_steps_are_not_taken_for_the_split_of_this_one():
+    """Step 2 has 25 % and began a moment ago; what is known by now was answered in step 1, at 5 %."""
+    found = judge(
+        {
+            "error": counts((300, 3, 900, 9)),
+            "wrong": dataclasses.replace(counts((2000, 200, 38000, 3800)), of_step=False),
+        },
+        {"error": POLICY, "wrong": WRONG},
+        planned_share=0.25,
+    )
+    assert found.share is not None
+    assert found.share.observed_share == 0.25
+    assert not found.share.mismatch
+
+
 def test_outcomes_do_not_make_up_for_errors_that_are_not_settled():
     result = look_with_outcomes((400, 90, 8000, 1800), error=(50, 0, 950, 9))
     assert result.verdict is Verdict.INCONCLUSIVE

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.canary.counts import ArmCounts, ComparisonCounts
+from slipway.canary.counts import ArmCounts
 from slipway.canary.e_process import log_e_value_of_ratio
-from slipway.canary.outcome_counts import CHALLENGER, CHAMPION, KnownAnswers, count_answers
+from slipway.canary.outcome_counts import CHALLENGER, CHAMPION, NOTHING_KNOWN, KnownAnswers, count_answers
 from slipway.canary.window import MetricWindow
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -72,7 +72,7 @@ def test_without_periods_steps_or_answers_there_is_nothing() -> None:
         count_answers(known, [], window(0, 5)),
         count_answers(answers(), [window(0, 5)], window(0, 5)),
     ):
-        assert found == ComparisonCounts(())
+        assert found == NOTHING_KNOWN
 
 
 minutes = st.integers(0, 20 * 4).map(lambda quarters: quarters / 4)
