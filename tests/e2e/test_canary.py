@@ -182,6 +182,9 @@ def test_a_good_release_is_promoted_though_airflow_dies_in_the_middle(world: Any
     assert (done.count("hook_allowed"), done.count("gate_opened"), done.count("promoted")) == (2, 1, 1)
     opened = next(e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "gate_opened")
     assert (opened.user, opened.reason) == ("approver", "the numbers look right")
+    split = [e.detail for e in looks(world, run) if e.detail["share"] and e.detail["verdict"] != "NO_DATA"]
+    assert split
+    assert all(map(is_split_by_chance, split)), split
     compared = {each["name"] for look in looks(world, run) for each in look.detail["comparisons"]}
     assert compared == {"error", "slow", "rejected", "answer", "unlike", "wrong"}
 
@@ -308,6 +311,13 @@ def traffic_back_at(entry: LedgerRecord) -> float:
 def looks(world: Any, run: DagRun) -> list[LedgerRecord]:
     """The judge's looks in a run, newest first."""
     return [e for e in world.ledger.read(NAME) if e.run_id == run.run_id and e.action == "looked"]
+
+
+def is_split_by_chance(look: dict[str, Any]) -> bool:
+    """Whether the challenger's share lies within four standard deviations of the binomial around its weight."""
+    observed, planned = look["share"]["observed_share"], look["share"]["planned_share"]
+    requests = max(each["challenger"]["requests"] + each["champion"]["requests"] for each in look["comparisons"])
+    return bool(abs(observed - planned) <= 4 * (planned * (1 - planned) / requests) ** 0.5)
 
 
 def wish(world: Any, name: str, reason: str) -> None:
