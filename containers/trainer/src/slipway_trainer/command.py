@@ -9,6 +9,7 @@ from typing import Any
 
 from slipway_trainer.foreign import explain
 from slipway_trainer.job import Job
+from slipway_trainer.mlflow_login import log_in
 from slipway_trainer.problem import BadDataError, TrainingError, UnavailableError
 
 COMMANDS = ("train", "validate", "propose", "prepare", "land", "call")
@@ -21,6 +22,8 @@ def run(command: str, job: Job) -> dict[str, Any]:
         TrainingError: Data, model or job are not what they should be.
         UnavailableError: A service does not answer.
     """
+    if job.mlflow_secret:
+        log_in(job.mlflow_secret, job.region)
     if command == "train":
         from slipway_trainer.training import train
 

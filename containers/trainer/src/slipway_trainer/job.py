@@ -1,6 +1,7 @@
 """The job file: everything that a training is given, except credentials.
 
-Credentials come from where boto3 and MLflow look for them: the process environment or an instance role.
+Credentials come from where boto3 and MLflow look for them: the process environment or an instance role. MLflow's can
+also come from a secret that the job names.
 """
 
 from __future__ import annotations
@@ -138,6 +139,8 @@ class Job:
         template: ``path/of/file.py:function`` that makes the unfitted pipeline of a first training.
         retrainer: ``path/of/file.py:Class`` that overrides parts of the training.
         tracking_uri: MLflow server.
+        mlflow_secret: Secret of AWS Secrets Manager with its credentials, see
+            :func:`slipway_trainer.mlflow_login.log_in`; None: they are in the environment, or there are none.
         experiment: MLflow experiment.
         tags: Tags of the MLflow run.
         s3_endpoint_url: For anything but AWS itself.
@@ -158,6 +161,7 @@ class Job:
     engine: Engine
     objects: tuple[DataObject, ...]
     tracking_uri: str = ""
+    mlflow_secret: str | None = None
     data_format: str | None = None
     champion: Champion | None = None
     target: str | None = None
