@@ -31,14 +31,14 @@ test: $(DEV_READY) ## all tests but the long ones
 	@status=0; \
 	$(PYTEST) -m "not long and not e2e and not integration" -n 2 --dist loadscope || status=1; \
 	$(PYTEST) tests/e2e -m "not long" || status=1; \
-	$(PYTEST) -m "integration and not e2e and not long" -n 3 --dist loadfile || status=1; \
+	$(PYTEST) -m "integration and not e2e and not long" -n 3 --dist loadfile --no-loadscope-reorder || status=1; \
 	exit $$status
 
 test-all: $(DEV_READY) ## all tests
 	@status=0; \
 	$(PYTEST) -m "not long and not e2e and not integration" -n 2 --dist loadscope || status=1; \
 	$(PYTEST) tests/e2e || status=1; \
-	$(PYTEST) -m "(integration or long) and not e2e" -n 3 --dist loadfile || status=1; \
+	$(PYTEST) -m "(integration or long) and not e2e" -n 3 --dist loadfile --no-loadscope-reorder || status=1; \
 	exit $$status
 
 lint: $(DEV_READY) ## ruff, mypy, import contracts, service specs

@@ -34,6 +34,19 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"SLIPWAY_REQUIRE names {', '.join(unknown)}; known: {', '.join(sorted(NEEDS))}")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where files are given out to processes in this order, begin with what may take longest, so none ends late."""
+    if config.getoption("loadscopereorder", True):
+        return
+    rank: dict[Path, tuple[float, int]] = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        allowed = float(marker.args[0] if marker else config.getini("timeout"))
+        seconds, count = rank.get(item.path, (0.0, 0))
+        rank[item.path] = (min(seconds, -allowed), count - 1)
+    items.sort(key=lambda item: rank[item.path])
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips or fails a test whose need is not met."""
     for need in needs_of(item):
