@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from slipway.errors import InvalidInputError
+from slipway.spec.compute import ComputeSpec
 from slipway.spec.prepare import PrepareSpec
 from slipway.spec.section import Section, TextRule, broken_rule
 from slipway.spec.values import ConnectionId, S3Prefix, Schedule, Timezone, unique
@@ -141,6 +142,9 @@ class RetrainSpec(Section):
         description="Spark properties: `spark.master` names a cluster, `spark.remote` a Spark Connect server; without "
         "either `local[*]`. `spark.slipway.folder` is a folder that all its machines share.",
     )
+    compute: ComputeSpec | None = Field(
+        None, description="What trains; left out: a process beside the task, on Airflow's worker."
+    )
     template: Annotated[str, TextRule("file.py:function", r"[\w/-]+\.py:\w+", 200)] | None = Field(
         None,
         description="Function in `retrainers/`, as `file.py:function`: makes the pipeline of the first training.",
@@ -179,6 +183,7 @@ class RetrainSpec(Section):
             raise broken_rule("window_days together with window: last_days, and only then", "window_days")
         if self.data.table is not None:
             self._check_catalog()
+        self._check_checkpoints()
         self._check_metrics()
         return self
 
@@ -188,6 +193,13 @@ class RetrainSpec(Section):
             raise broken_rule(f"engine: spark, because data.table is of Spark's catalog; found {self.engine}", "engine")
         if self.time_column is None:
             raise broken_rule("a time_column beside data.table: rows later than its last value are new", "time_column")
+
+    def _check_checkpoints(self) -> None:
+        """Our own retrainers fit in one go: only one of the service's own can go on from a checkpoint."""
+        sagemaker = self.compute.sagemaker if self.compute else None
+        if sagemaker and sagemaker.checkpoints and self.retrainer is None:
+            expected = "a retrainer of your own beside checkpoints: ours begin anew"
+            raise broken_rule(expected, "compute", "sagemaker", "checkpoints")
 
     def _check_metrics(self) -> None:
         """A retrainer may compute metrics of its own; without one the names are known."""

@@ -12,19 +12,18 @@ from slipway.spec.retrain import RetrainSpec
 from slipway.spec.section import Section, TextRule, broken_rule
 from slipway.spec.serving import GoldenRowsSpec, ServingSpec
 from slipway.spec.stage import StageName, StageSpec, StagesSpec
-from slipway.spec.values import Owner, RegisteredModelName, ServiceName, Tags, unique
+from slipway.spec.values import (
+    KmsKey,
+    Owner,
+    RegisteredModelName,
+    SecurityGroupId,
+    ServiceName,
+    SubnetId,
+    Tags,
+    unique,
+)
 
 ApproverId = Annotated[str, TextRule("the id of an Airflow user", r"\S(?:.*\S)?", 250)]
-KmsKey = Annotated[
-    str,
-    TextRule(
-        "the id or ARN of a KMS key or alias",
-        r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(?:key|alias)/[\w/-]+|alias/[\w/-]+|[0-9a-zA-Z-]+",
-        2048,
-    ),
-]
-SubnetId = Annotated[str, TextRule("a subnet id such as subnet-0a1b2c3d", r"subnet-[0-9a-zA-Z]+", 32)]
-SecurityGroupId = Annotated[str, TextRule("a security group id such as sg-0a1b2c3d", r"sg-[0-9a-zA-Z]+", 32)]
 TopicArn = Annotated[
     str,
     TextRule(

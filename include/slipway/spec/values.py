@@ -90,6 +90,16 @@ RoleReference = Annotated[
         max_length=2048,
     ),
 ]
+KmsKey = Annotated[
+    str,
+    TextRule(
+        "the id or ARN of a KMS key or alias",
+        r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(?:key|alias)/[\w/-]+|alias/[\w/-]+|[0-9a-zA-Z-]+",
+        2048,
+    ),
+]
+SubnetId = Annotated[str, TextRule("a subnet id such as subnet-0a1b2c3d", r"subnet-[0-9a-zA-Z]+", 32)]
+SecurityGroupId = Annotated[str, TextRule("a security group id such as sg-0a1b2c3d", r"sg-[0-9a-zA-Z]+", 32)]
 ConnectionId = Annotated[str, TextRule("the id of an Airflow connection", r"[\w.:-]+", max_length=200)]
 PythonMinor = Annotated[str, TextRule('a Python version in quotes, such as "3.11"', r"3\.[1-9]?\d")]
 TagKey = Annotated[
