@@ -8,7 +8,7 @@ lets only what is better go on.
 | `await_data` | finds new, complete objects, or lands new rows of a table; runs by hand do not wait |
 | `prepare` | only when the spec asks: a function or a container makes the rows to train on of those that arrived |
 | `validate_data` | Great Expectations judges each new object; bad ones go to quarantine with their reasons |
-| `refit` | a process of its own unfits the champion, fits it on the window, evaluates both, logs all of it to MLflow |
+| `refit` | a process or job of its own unfits the champion, fits it anew, evaluates both, logs all of it to MLflow |
 | `gate` | the spec's expressions decide: deploy or hold; the verdict holds every comparison |
 | `register` | a new version under the alias `candidate`, which wakes `<service>.deploy` |
 | `hold` | a new version, tagged with the reasons; nothing is woken |
@@ -19,7 +19,8 @@ Data is dealt with once: the watermark advances in `register`, `hold` and the qu
 leaves its data to the next one.
 
 **When it fails**, nothing is registered and the champion stays. The failed task's log ends with what was found and what
-to do. Clear the task: a training that was logged already is taken as it is, and a version is registered once.
+to do. Clear the task: a training that was logged already is taken as it is, a training job that still runs is found
+again, and a version is registered once.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ from slipway_dags.assets import arrived, candidate, drifted
 from slipway_dags.notices import when_held, when_quarantined
 from slipway_dags.params import checked_by, overrides_param, reason_param
 from slipway_dags.services import common_arguments, page, service_dags
+
+#: To find an instance, pull the image and fetch the result.
+_STARTING_HOURS = 1.0
 
 
 def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
@@ -83,7 +87,7 @@ def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
         refit = RetrainOperator(
             task_id="refit",
             evaluate_only=dag.param("dry_run"),
-            execution_timeout=limit,
+            execution_timeout=limit + _beside_the_training(settings),
             **ours,
         )
         gate = MetricThresholdBranchOperator(
@@ -111,6 +115,11 @@ def retrain(spec: ServiceSpec, platform: Platform) -> DAG:
         prepare = [DataPrepareOperator(task_id="prepare", execution_timeout=limit, **ours)] if settings.prepare else []
         chain(await_data, *prepare, validate_data, refit, gate, [register, hold])
     return dag
+
+
+def _beside_the_training(settings: RetrainSpec) -> timedelta:
+    """What a training that runs elsewhere takes beyond ``max_hours``, which is counted there from its first step."""
+    return timedelta(hours=settings.compute.wait_hours + _STARTING_HOURS) if settings.compute else timedelta()
 
 
 def _found(name: str, key: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from slipway.errors import PermanentError, SandboxError, ThrottledError, TransientError
+from slipway.errors import ComputeUnavailableError, PermanentError, SandboxError, ThrottledError, TransientError
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
@@ -26,6 +26,12 @@ RETRY_POLICY = ExceptionRetryPolicy(
             action=RetryAction.RETRY,
             retry_delay=timedelta(minutes=1),
             reason="AWS asked to slow down.",
+        ),
+        RetryRule(
+            exception=ComputeUnavailableError,
+            action=RetryAction.RETRY,
+            retry_delay=timedelta(minutes=10),
+            reason="AWS has no instances to train on just now.",
         ),
         RetryRule(
             exception=TransientError,

@@ -39,6 +39,7 @@
     │   ├── RegistryUnavailableError       the image registry
     │   ├── ModelRegistryUnavailableError  MLflow
     │   ├── AwsUnavailableError            any other AWS API
+    │   ├── ComputeUnavailableError        nothing to train on just now
     │   ├── StateConflictError             state.json changed between read and write
     │   ├── EngineUnavailableError         the Docker engine of this machine
     │   ├── DatabaseUnavailableError       the database that training rows come from
@@ -212,6 +213,10 @@ class ModelRegistryUnavailableError(TransientError):
 
 class AwsUnavailableError(TransientError):
     """An AWS API other than S3 and ECR does not answer or answers with a server error."""
+
+
+class ComputeUnavailableError(TransientError):
+    """AWS has no instances to train on just now, or the account may have no more of them at a time."""
 
 
 class StateConflictError(TransientError):

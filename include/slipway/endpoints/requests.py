@@ -210,7 +210,7 @@ def resource_tags(spec: ServiceSpec, stage: StageName, release: Release, platfor
         "slipway:image-digest": release.image_uri.partition("@")[2],
         "slipway:run-id": str(release.created_from.get("run_id") or ""),
     }
-    tags = {**platform.tags, **spec.tags, **{key: _tag_value(value) for key, value in lineage.items() if value}}
+    tags = {**platform.tags, **spec.tags, **{key: tag_value(value) for key, value in lineage.items() if value}}
     if len(tags) > _MAX_TAGS:
         raise InvalidSpecError(
             f"{spec.name}: {len(tags)} tags on each resource, expected at most {_MAX_TAGS}: {len(platform.tags)} come "
@@ -224,8 +224,8 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
 
 
-def _tag_value(text: str) -> str:
-    """Model names may hold characters that tags may not."""
+def tag_value(text: str) -> str:
+    """Return a text as the value of a tag: model names and run ids may hold characters that tags may not."""
     return _TAG_VALUE.sub("_", text)[:256]
 
 

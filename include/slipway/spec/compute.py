@@ -86,3 +86,13 @@ class ComputeSpec(Section):
             found = f"; found {' and '.join(given)}" if given else ""
             raise broken_rule(f"exactly one of {' and '.join(kinds)}{found}", *given[1:2])
         return self
+
+    @property
+    def mlflow_secret(self) -> str | None:
+        """The secret with MLflow's credentials."""
+        return self.sagemaker.mlflow_secret if self.sagemaker else None
+
+    @property
+    def wait_hours(self) -> float:
+        """Hours that a training may wait before it runs, beyond what it takes to start one."""
+        return self.sagemaker.max_wait_hours if self.sagemaker and self.sagemaker.spot else 0.0

@@ -6,25 +6,37 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from slipway.endpoints.requests import Account
+from slipway.errors import SlipwayError
+from slipway.spec import project_dir
 from slipway.training.job import make_job
+from slipway.training.own_code import own_files
+from slipway.training.remote import require_reachable_mlflow, see_through
+from slipway.training.sagemaker_job import CODE_CHANNEL, SageMakerTraining, job_order
 from slipway.training.store import from_record
+from slipway_airflow.links.training_job import TrainingJobLink
 from slipway_airflow.operators.data_validate import VALIDATION
 from slipway_airflow.operators.retrain_task import RetrainTaskOperator
 from slipway_airflow.sensors.new_data import BATCH
+from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow.sdk import Context
 
+    from slipway.spec.compute import ComputeSpec
+    from slipway.training.remote import RemoteTraining
     from slipway.training.watermark import S3Object
 
 RESULT = "result.json"
 
 
 class RetrainOperator(RetrainTaskOperator):
-    """Run the trainer in a process of its own, with the engine that the spec names.
+    """Run the trainer with the engine that the spec names: in a process of its own, or where ``retrain.compute`` says.
 
-    Killing the task kills the trainer. A task that runs again after the training was logged finds its MLflow run and
-    takes that.
+    Killing the task ends the training. A task that runs again after the training was logged finds its MLflow run and
+    takes that. A training that runs elsewhere goes on when the worker dies, and the next try finds it.
 
     :param evaluate_only: Train and evaluate, log nothing, and end here. (templated, default: False)
     :param mlflow_conn_id: The Airflow connection of MLflow. (templated, default: mlflow_default)
@@ -34,10 +46,12 @@ class RetrainOperator(RetrainTaskOperator):
     """
 
     template_fields = (*RetrainTaskOperator.template_fields, "evaluate_only")
+    operator_extra_links = (TrainingJobLink(),)
 
     def __init__(self, *, evaluate_only: bool | str = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.evaluate_only = evaluate_only
+        self._remote: RemoteTraining | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Train."""
@@ -50,6 +64,9 @@ class RetrainOperator(RetrainTaskOperator):
         objects = self._objects(run_id, prepared)
         if not objects:
             raise AirflowSkipException("No object is left to train on.")
+        compute = self.retrain.compute
+        if compute:
+            self._require_reachable_mlflow(compute)
         job = make_job(
             self.spec,
             self.retrain,
@@ -59,14 +76,74 @@ class RetrainOperator(RetrainTaskOperator):
             overrides=self.overrides(context),
             prepared=prepared,
             dry_run=dry_run,
-            **self.own_code(),
+            **(self._sent_code() if compute else self.own_code()),
             **self.job_places(),
         )
-        result = self.run_trainer("train", job)
+        result = self._run_elsewhere(context, compute, job) if compute else self.run_trainer("train", job)
         if dry_run:
             raise AirflowSkipException(f"Dry run: nothing is registered. {result['metrics']}")
         self.store.write(run_id, RESULT, result)
         return self._kept(result)
+
+    def on_kill(self) -> None:
+        """End the training with the task, wherever it runs."""
+        try:
+            if self._remote:
+                self._remote.stop()
+        except SlipwayError as error:
+            self.log.error("The training goes on: %s", error)
+        super().on_kill()
+
+    def _run_elsewhere(self, context: Context, compute: ComputeSpec, job: dict[str, Any]) -> dict[str, Any]:
+        """Run the trainer where the spec says; its lines go to this task's log."""
+        run = TaskRun.of(context)
+        place = f"s3://{self.bucket.name}/{self.store.key(run.run_id, 'training')}"
+        order = job_order(
+            self.spec,
+            self.platform,
+            Account(self.hook.account_id, self.hook.conn_region_name),
+            run_id=run.run_id,
+            document=job,
+            code=own_files(self._own_folder, [self.retrain.template, self.retrain.retrainer]),
+            place=place,
+        )
+        training = SageMakerTraining(self.hook.client("sagemaker"), self.bucket.s3, self.hook.client("logs"), order)
+        self._remote = training
+
+        def started() -> None:
+            self._link(context, training.name)
+            self.bucket.note(
+                self.spec.name, run, "training_started", f"training job {training.name}", image=order.image
+            )
+
+        return see_through(training, lambda line: self.log.info("%s", line), on_start=started)
+
+    def _require_reachable_mlflow(self, compute: ComputeSpec) -> None:
+        connection = self.registry.connection
+        require_reachable_mlflow(
+            self.registry.tracking_uri,
+            has_credentials=bool(connection.login or connection.password or connection.extra_dejson.get("token")),
+            secret=compute.mlflow_secret,
+            aws_endpoint_url=self.hook.endpoint_url("sagemaker"),
+        )
+
+    @property
+    def _own_folder(self) -> Path:
+        return project_dir().resolve() / "retrainers"
+
+    def _sent_code(self) -> dict[str, Any]:
+        """The service's own template and retrainer as the training finds them: arguments of ``make_job``."""
+        named = {"template": self.retrain.template, "retrainer": self.retrain.retrainer}
+        return {kind: f"channel://{CODE_CHANNEL}/{name}" if name else None for kind, name in named.items()}
+
+    def _link(self, context: Context, job_name: str) -> None:
+        TrainingJobLink.persist(
+            context=context,
+            operator=self,
+            region_name=self.hook.conn_region_name,
+            aws_partition=self.hook.conn_partition,
+            job_name=job_name,
+        )
 
     @staticmethod
     def _kept(result: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 SageMaker runs ``docker run IMAGE train``. What it gives is read by :mod:`slipway_trainer.container_input`. What is left
 behind follows "How Amazon SageMaker Processes Training Output",
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-output.html: the model in ``model``,
-everything else in ``output/data``, the reason of a failure in ``output/failure``, and an exit code that is not 0. To
-stop a training it sends SIGTERM and kills after 120 seconds.
+everything else in ``output/data``, the reason of a failure in ``output/failure``, and an exit code that is not 0, which
+``FailureReason`` shows behind the reason. To stop a training it sends SIGTERM and kills after 120 seconds.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from slipway_trainer.progress import tell
 from slipway_trainer.unprivileged import give_up_root
 
 ROOT_VARIABLE = "SLIPWAY_ML_ROOT"
+#: When the same training may go through later: EX_TEMPFAIL of sysexits(3).
+TRY_AGAIN = 75
 _MAX_FAILURE_CHARACTERS = 1024  # what SageMaker shows of the file
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the training job asks for; returns the exit code: 0 done, 1 failed."""
+    """Run what the training job asks for; returns the exit code: 0 done, 1 failed, 75 try again."""
     parser = argparse.ArgumentParser(prog="train", description="Run the training job that /opt/ml describes.")
     parser.add_argument("command", nargs="?", choices=["train"], help="what SageMaker calls; it changes nothing")
     parser.add_argument(
@@ -39,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     folders = Folders(parser.parse_args(arguments).root)
     hold(None)
     try:
-        give_up_root([folders.model, folders.output.parent, folders.output])
+        kept = [folders.checkpoints] if folders.checkpoints.is_dir() else []
+        give_up_root([folders.model, folders.output.parent, folders.output, *kept])
         _require_writable(folders)
         command, job = read_order(folders)
         tell(f"{command} for {job.service}, job {job.job_id}")
@@ -98,7 +101,7 @@ def _fail(place: Path, kind: str, message: str) -> int:
         place.write_text(message[:_MAX_FAILURE_CHARACTERS], encoding="utf-8")
     except OSError as error:
         sys.stderr.write(f"{place} cannot be written: {error.strerror}\n")
-    return 1
+    return TRY_AGAIN if kind in {"unavailable", "unknown"} else 1
 
 
 if __name__ == "__main__":

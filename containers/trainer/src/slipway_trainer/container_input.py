@@ -56,6 +56,11 @@ class Folders:
         return self.root / "output" / "data"
 
     @property
+    def checkpoints(self) -> Path:
+        """Is kept over interruptions of a spot job; there when the job asks for it."""
+        return self.root / "checkpoints"
+
+    @property
     def failure(self) -> Path:
         """Its text becomes the training job's ``FailureReason``."""
         return self.root / "output" / "failure"
