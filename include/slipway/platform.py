@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from slipway.errors import InvalidPlatformError
 from slipway.spec.loader import load_model
 from slipway.spec.section import Section, TextRule, broken_rule
-from slipway.spec.values import ConnectionId, PythonMinor, RoleReference, Tags
+from slipway.spec.values import ConnectionId, ImageBuilder, PythonMinor, RoleReference, Tags
 
 SCRATCH = "scratch"
 """The base image that is empty: the host supplies the interpreter."""
@@ -78,11 +78,24 @@ class Platform(Section):
     image_platform: Literal["linux/amd64", "linux/arm64"] = Field(
         "linux/amd64", description="Operating system and processor of the images; Graviton instances need linux/arm64."
     )
+    image_builder: ImageBuilder = Field(
+        "layers",
+        description="What makes the images: Slipway's own builder, which needs no engine, or `docker`, the workers' "
+        "Docker engine. Releases of one are other releases than those of the other.",
+    )
     aws_conn_id: ConnectionId = Field(
         "aws_default", description="Airflow connection of the AWS account; a stage of a service may name another."
     )
     mlflow_conn_id: ConnectionId = Field("mlflow_default", description="Airflow connection of the MLflow server.")
     tags: Tags = Field({}, description="Tags for every AWS resource.")
+
+    @model_validator(mode="after")
+    def _check_builder(self) -> Self:
+        empty = [minor for minor, image in self.base_images.items() if image == SCRATCH]
+        if self.image_builder == "docker" and empty:
+            expected = "an image with Python and pip beside image_builder: docker"
+            raise broken_rule(expected, "base_images", empty[0])
+        return self
 
     def bucket_name(self, account_id: str, region: str) -> str:
         """Return the name of the artifact bucket in one account and region."""

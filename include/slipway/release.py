@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from slipway.canonical import canonical_json, content_digest
 from slipway.documents import DocumentStore, parse_document
 from slipway.errors import PermanentError, ResourceConflictError
+from slipway.spec.values import ImageBuilder
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,6 +37,7 @@ class ReleaseInputs(BaseModel):
     base_image_digest: str = Field(min_length=1, description='digest of the base image, or "scratch"')
     serving_app_digest: str = Field(min_length=1, description="SHA-256 over the serving application's files")
     serving_spec: dict[str, Any] = Field(description="the part of the spec that shapes the image")
+    image_builder: ImageBuilder = Field("layers", description="what makes the image: its layers differ by builder")
 
 
 class Release(BaseModel):
@@ -59,7 +61,8 @@ def release_id(inputs: ReleaseInputs) -> str:
         The first 12 hex digits (48 bits) of the SHA-256 over the inputs' canonical JSON. Among a service's 10,000
         releases, the chance that any two share an id is below 2e-7 (birthday bound n²/2·2⁻⁴⁸).
     """
-    return content_digest(inputs.model_dump(mode="json"))[:RELEASE_ID_LENGTH]
+    # Without the builder where it is the usual one: ids from before there was a choice stay what they are.
+    return content_digest(inputs.model_dump(mode="json", exclude_defaults=True))[:RELEASE_ID_LENGTH]
 
 
 class ReleaseStore:

@@ -68,8 +68,12 @@ class ReleaseFolder:
             found = self.read(name)
         return body if found is None else found
 
-    def _put(self, name: str, body: bytes) -> None:
-        """Write a file, over what a broken-off try may have left."""
+    def put(self, name: str, body: bytes) -> None:
+        """Write a file of a release that is not recorded yet, over what a broken-off try may have left.
+
+        Raises:
+            SlipwayError: S3 does not answer or refuses.
+        """
         key = self._prefix + name
         found = self._documents.read(key)
         if found is None:
@@ -97,7 +101,7 @@ class ReleaseFolder:
         if kept is not None:
             return kept
         for name in sorted(choice.files, key=lambda name: name == ENGINE_FILE):
-            self._put(_ENGINE + name, choice.files[name])
+            self.put(_ENGINE + name, choice.files[name])
         return choice
 
     def scan(self) -> ScanReport | None:

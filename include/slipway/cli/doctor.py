@@ -13,7 +13,7 @@ from rich.table import Table
 
 from slipway.cli.output import console
 from slipway.cli.services import find_project
-from slipway.errors import InvalidInputError, SlipwayError
+from slipway.errors import EngineUnavailableError, InvalidInputError, SlipwayError
 from slipway.platform import load_platform
 from slipway.spec import load_services
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Outcome = Literal["ok", "look", "wrong", "unknown"]
 """``look``: may be meant so. ``unknown``: could not be found out from here."""
+
+_ENGINE_SECONDS = 30.0
 
 _COLOURS: dict[Outcome, str] = {"ok": "green", "look": "yellow", "wrong": "red", "unknown": "yellow"}
 
@@ -85,6 +87,8 @@ def _examine(project: Path | None) -> Iterator[Finding]:
     yield from _examine_services(folder, catalog)
     platform = _platform(folder)
     yield platform if isinstance(platform, Finding) else Finding("platform.yaml", "ok", "valid")
+    if not isinstance(platform, Finding) and platform.image_builder == "docker":
+        yield _examine_engine()
     yield from guarded("Airflow", lambda: examine_airflow(catalog))
     if not isinstance(platform, Finding):
         yield from guarded("AWS", lambda: examine_account(platform, catalog))
@@ -96,6 +100,22 @@ def _platform(folder: Path) -> Platform | Finding:
         return load_platform(folder)
     except SlipwayError as error:
         return Finding("platform.yaml", "wrong", str(error), "no DAG is built until it is valid")
+
+
+def _examine_engine() -> Finding:
+    from slipway.images.docker_client import DockerClient
+
+    about, told = "Docker engine", ["version", "--format", "{{.Server.Version}}"]
+    try:
+        end = DockerClient(seconds=_ENGINE_SECONDS).run(told, lambda line: None)
+    except EngineUnavailableError as error:
+        return Finding(
+            about, "look", str(error), "fine where no releases are built: ask on the workers that build them"
+        )
+    version = end.lines[-1] if end.lines else "no version"
+    if end.code:
+        return Finding(about, "look", version, "make `docker version` work on the workers that build releases")
+    return Finding(about, "ok", f"{version}, on this machine")
 
 
 def _examine_services(folder: Path, catalog: ServiceCatalog) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MEBIBYTE = 1 << 20
 _SHOWN_CHARACTERS = 60
+_BUILDERS = {"layers": "Slipway's own builder", "docker": "a Docker engine"}
 
 
 def inspect_release(identifier: str, service: str | None, project: Path | None, as_json: bool) -> None:
@@ -105,6 +106,7 @@ def _document(
 def _print(release: Release, report: ImageReport) -> None:
     typer.echo(f"release {release.id} of {release.service}: {release.model} version {release.version}")
     typer.echo(f"{release.image_uri}\n{report.platform}, {report.size / _MEBIBYTE:.1f} MiB to pull\n")
+    typer.echo(f"built by: {_BUILDERS[release.inputs.image_builder]}")
     for name in ("engine", "pickle_scan"):
         if release.created_from.get(name):
             typer.echo(f"{name.replace('_', ' ')}: {release.created_from[name]}")

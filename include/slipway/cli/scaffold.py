@@ -49,6 +49,9 @@ base_images:
 # Graviton instances (ml.m7g, ml.c7g, …) need linux/arm64.
 image_platform: linux/amd64
 
+# What makes the images: layers is Slipway's own builder; docker asks the Docker engine of the Airflow workers.
+image_builder: layers
+
 # Airflow connections of the AWS account and of the MLflow server.
 aws_conn_id: aws_default
 mlflow_conn_id: mlflow_default

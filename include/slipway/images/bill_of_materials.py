@@ -29,6 +29,7 @@ def bill_of_materials(
     model: str,
     model_version: int,
     model_digest: str,
+    image_builder: str = "layers",
 ) -> dict[str, Any]:
     """List what a release's image is made of.
 
@@ -42,6 +43,7 @@ def bill_of_materials(
         model: name of the registered model.
         model_version: its version.
         model_digest: sha256 (hex) of its manifest of files.
+        image_builder: what made the image.
 
     Returns:
         A CycloneDX document, ready for JSON.
@@ -62,6 +64,7 @@ def bill_of_materials(
         "metadata": {
             "component": root,
             "tools": {"components": [{"type": "application", "name": "slipway"}]},
+            "properties": [{"name": "slipway:image-builder", "value": image_builder}],
         },
         "components": parts,
         "dependencies": [{"ref": "release", "dependsOn": [part["bom-ref"] for part in parts]}],

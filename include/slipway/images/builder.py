@@ -107,7 +107,7 @@ def build_image(
     base = request.base_image
     if isinstance(base, str):
         base = resolve_base(base, platform=request.platform, registry=registry)
-    _check(request, base)
+    check_request(request, base)
     cache_dir = cache_dir.resolve()
     with work_folder(cache_dir, ".build-") as work:
         build = _Build(request, base, registry, cache_dir / "layers", work, on_progress)
@@ -128,7 +128,14 @@ def find_image(registry: RegistryClient, repository: str, tag: str) -> str | Non
     return stored.digest if stored else None
 
 
-def _check(request: ImageRequest, base: BaseImage) -> None:
+def check_request(request: ImageRequest, base: BaseImage) -> None:
+    """Refuse what cannot become an image, before anything is built.
+
+    Raises:
+        BaseImageError: the base is of another Python or platform.
+        DependencyLockError: the lock is for another Python or platform.
+        ModelNotDeployableError: there is no model folder.
+    """
     check_python(base, request.python)
     if base.platform != request.platform:
         raise BaseImageError(f"base image {base.reference} is for {base.platform}, the release for {request.platform}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slipway.errors import RegistryRefusedError
 from slipway.images.dependency import CREATED_BY as DEPENDENCIES
 from slipway.images.manifest import layers_of
+from slipway.images.runtime import PACKAGES_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,20 +61,22 @@ def inspect_image(registry: RegistryClient, repository: str, target: str) -> Ima
     config = json.loads(registry.get_blob(repository, document["config"]["digest"]))
     layers = layers_of(document, config)
     run = config.get("config") or {}
+    labels = run.get("Labels") or {}
     return ImageReport(
         digest=stored.digest,
         platform=f"{config['os']}/{config['architecture']}",
         layers=layers,
-        packages=_packages(layers),
-        labels=run.get("Labels") or {},
+        packages=_packages(layers, labels),
+        labels=labels,
         environment=dict(entry.partition("=")[::2] for entry in run.get("Env") or []),
     )
 
 
-def _packages(layers: tuple[Layer, ...]) -> dict[str, str]:
-    """Read the packages from the lines of history that the dependency layers carry."""
-    lines = (layer.created_by for layer in layers if layer.created_by.startswith(DEPENDENCIES))
-    pins = (pin for line in lines for pin in line.removeprefix(DEPENDENCIES).split(", "))
+def _packages(layers: tuple[Layer, ...], labels: Mapping[str, str]) -> dict[str, str]:
+    """Read the packages from the lines of history that the dependency layers carry, or else from the image's label."""
+    lines = [layer.created_by for layer in layers if layer.created_by.startswith(DEPENDENCIES)]
+    told = [line.removeprefix(DEPENDENCIES) for line in lines] or [labels.get(PACKAGES_LABEL, "")]
+    pins = (pin for line in told for pin in line.split(", "))
     return dict(sorted(pin.partition(";")[0].strip().split("==", 1) for pin in pins if "==" in pin))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.canonical import canonical_json
 from slipway.images.bill_of_materials import bill_of_materials
-from slipway.images.provenance import provenance
+from slipway.images.provenance import BUILDERS, provenance
 from slipway.release_folder import BILL_OF_MATERIALS, PROVENANCE
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def release_papers(
         model=release.model,
         model_version=release.version,
         model_digest=inputs.artifact_manifest_digest,
+        image_builder=inputs.image_builder,
     )
     statement = provenance(
         built,
@@ -64,6 +65,7 @@ def release_papers(
             "serving": inputs.serving_spec,
             **parameters,
         },
+        builder=BUILDERS[inputs.image_builder],
         run_id=run_id,
     )
     return {BILL_OF_MATERIALS: canonical_json(bill), PROVENANCE: canonical_json(statement)}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:slipway:image-build:1"
-BUILDER = "urn:slipway:layer-builder"
+BUILDERS = {"layers": "urn:slipway:layer-builder", "docker": "urn:slipway:docker-builder"}
 
 
 def provenance(
@@ -24,7 +24,7 @@ def provenance(
     serving_app_digest: str,
     artifacts: Mapping[str, str],
     parameters: Mapping[str, Any],
-    builder: str = BUILDER,
+    builder: str = BUILDERS["layers"],
     run_id: str = "",
 ) -> dict[str, Any]:
     """State what an image was built from, and by what.

@@ -18,6 +18,7 @@ CREATED_BY = "model"  # history of its layer
 RELEASE_LABEL = "io.slipway.release"
 SERVICE_LABEL = "io.slipway.service"
 INPUTS_LABEL = "io.slipway.inputs"  # key of everything that went in: two images with equal keys are the same release
+PACKAGES_LABEL = "io.slipway.packages"  # what is installed, where no layer's line of history says so
 PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"  # the server heeds SAGEMAKER_BIND_TO_PORT
 PORT = 8080  # where SageMaker sends /ping and /invocations
 _USER = "1000"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import zoneinfo
-from typing import Annotated
+from typing import Annotated, Literal
 
 from croniter import croniter  # type: ignore[import-untyped]
 from pydantic import AfterValidator, Field
@@ -101,6 +101,9 @@ KmsKey = Annotated[
 SubnetId = Annotated[str, TextRule("a subnet id such as subnet-0a1b2c3d", r"subnet-[0-9a-zA-Z]+", 32)]
 SecurityGroupId = Annotated[str, TextRule("a security group id such as sg-0a1b2c3d", r"sg-[0-9a-zA-Z]+", 32)]
 ConnectionId = Annotated[str, TextRule("the id of an Airflow connection", r"[\w.:-]+", max_length=200)]
+ImageBuilder = Literal["layers", "docker"]
+"""What makes images: Slipway's own builder of layers, or a Docker engine."""
+
 PythonMinor = Annotated[str, TextRule('a Python version in quotes, such as "3.11"', r"3\.[1-9]?\d")]
 TagKey = Annotated[
     str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from slipway.errors import DependencyLockError, PermanentError
+from slipway.errors import DependencyLockError, PermanentError, ResourceConflictError
 from slipway.images.base import BaseImage, choose_base, pin
 from slipway.images.cache import default_cache_dir, work_folder
 from slipway.images.papers import release_papers
@@ -27,20 +27,26 @@ if TYPE_CHECKING:
 
     from slipway.artifacts.engine import EngineChoice
     from slipway.artifacts.lock import DependencyLock
-    from slipway.images.builder import BuiltImage
+    from slipway.images.builder import BuiltImage, ImageRequest
+    from slipway.images.docker_client import DockerClient
     from slipway.images.pickle_scan import ScanReport
     from slipway.images.progress import Progress
     from slipway.images.registry import RegistryClient
 
 
 class EcrImageBuildOperator(ServiceOperator):
-    """Build the release's image without a Docker daemon and push to ECR what it lacks.
+    """Build the release's image and push to ECR what it lacks.
+
+    ``image_builder`` of the installation says how: by Slipway's own builder, without a Docker daemon,
+    or by the worker's Docker engine.
 
     Before that, the model's pickles are scanned, and the original model is asked for its golden
     answers and compared with its compiled form, in a sandbox: a process of the release's own locked
     packages, without network or credentials. The model is never loaded in an Airflow process. What
     was built is recorded in ``releases/<service>/<release id>/``, with its bill of materials and
-    provenance; a release that is recorded and still in the registry is not built again.
+    provenance; a release that is recorded and still in the registry is not built again. Of one that
+    is recorded and gone from the registry, the own builder makes the same image again; a Docker
+    engine cannot, which is said.
 
     .. code-block:: python
 
@@ -71,6 +77,13 @@ class EcrImageBuildOperator(ServiceOperator):
         self.source = source
         self.patched = patched
         self.cache_dir = cache_dir
+        self._docker: DockerClient | None = None
+
+    def on_kill(self) -> None:
+        """End the Docker engine's work with the task."""
+        if self._docker:
+            self._docker.kill()
+        super().on_kill()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Build and record the release, or find it recorded."""
@@ -80,10 +93,12 @@ class EcrImageBuildOperator(ServiceOperator):
         if release and self._is_complete(release, registry):
             self.log.info("Release %s is built: %s", release_id, release.image_uri)
             return {"release_id": release_id, "image_uri": release.image_uri, "reused": True, "bytes_pushed": 0}
+        if release and self._inputs.image_builder == "docker":
+            self._require_standing(release, registry)
         cache = Path(self.cache_dir) if self.cache_dir else default_cache_dir()
         run = TaskRun.of(context)
         with work_folder(cache, "build-") as folder:
-            release, image = self._build(folder / "model", cache, registry, run)
+            release, image = self._build(folder / "model", cache, registry, run, recorded=release is not None)
         release, written = self.bucket.releases.write_once(release)
         if written:
             self.bucket.note(self.spec.name, run, "built", f"release {release_id}", image_uri=image.uri)
@@ -109,6 +124,10 @@ class EcrImageBuildOperator(ServiceOperator):
         return registry
 
     @cached_property
+    def _inputs(self) -> ReleaseInputs:
+        return ReleaseInputs.model_validate(self.patched["inputs"])
+
+    @cached_property
     def _folder(self) -> ReleaseFolder:
         return ReleaseFolder(self.bucket.documents, self.spec.name, self.patched["release_id"])
 
@@ -123,8 +142,22 @@ class EcrImageBuildOperator(ServiceOperator):
             enforce(scan, self.spec.security.pickle_scan)
         return scan is not None and self._folder.read(GOLDEN) is not None
 
-    def _build(self, model: Path, cache: Path, registry: RegistryClient, run: TaskRun) -> tuple[Release, BuiltImage]:
-        from slipway.images.builder import ImageRequest, build_image
+    def _require_standing(self, release: Release, registry: RegistryClient) -> None:
+        """Refuse to build by Docker what is recorded and gone: it would be another image than the verified one."""
+        digest = release.image_uri.partition("@")[2]
+        tagged = registry.get_manifest(self._repository, release.id)
+        if tagged is None or tagged.digest != digest:
+            raise ResourceConflictError(
+                f"Release {release.id} of {self.spec.name} is recorded with {release.image_uri}, which is not in the "
+                f"registry under the tag {release.id} any more (found: {tagged.digest if tagged else 'nothing'}). A "
+                "second docker build gives another image, and a release never changes: push the recorded image back, "
+                "or make another release by changing an input, such as a variable of serving.environment."
+            )
+
+    def _build(
+        self, model: Path, cache: Path, registry: RegistryClient, run: TaskRun, *, recorded: bool
+    ) -> tuple[Release, BuiltImage]:
+        from slipway.images.builder import ImageRequest
         from slipway.images.runtime import RELEASE_LABEL, SERVICE_LABEL
         from slipway.images.serving_app import serving_app_dir
 
@@ -152,14 +185,26 @@ class EcrImageBuildOperator(ServiceOperator):
             labels={RELEASE_LABEL: self.patched["release_id"], SERVICE_LABEL: self.spec.name},
             environment=self.spec.serving.variables(),
         )
-        image = build_image(request, registry, cache_dir=cache / "images", on_progress=self._tell)
+        image = self._image(request, registry, cache / "images")
         release = self._release(image, engine, scan)
         papers = release_papers(
             release, image, request, base, parameters={"reason": run.reason, "user": run.user}, run_id=run.run_id
         )
         for name, body in papers.items():
-            self._folder.write_once(name, body)
+            # What a broken-off try wrote may speak of an image that is not there any more.
+            (self._folder.write_once if recorded else self._folder.put)(name, body)
         return release, image
+
+    def _image(self, request: ImageRequest, registry: RegistryClient, cache: Path) -> BuiltImage:
+        """Build with what the release's id stands for, even if the installation's choice has changed since."""
+        from slipway.images.builder import build_image
+        from slipway.images.docker_client import DockerClient
+        from slipway.images.docker_engine import build_image_with_docker
+
+        if self._inputs.image_builder == "layers":
+            return build_image(request, registry, cache_dir=cache, on_progress=self._tell)
+        self._docker = DockerClient()
+        return build_image_with_docker(request, registry, cache_dir=cache, on_progress=self._tell, client=self._docker)
 
     def _scan(self, model: Path) -> ScanReport:
         """Look into the model's pickles before any is loaded."""
@@ -176,7 +221,9 @@ class EcrImageBuildOperator(ServiceOperator):
         sync(uri, str(folder), session=self.hook.get_session(), endpoint_url=self.hook.endpoint_url("s3"))
 
     def _tell(self, progress: Progress) -> None:
-        if progress.done_bytes == progress.total_bytes:
+        if not progress.total_bytes:
+            self.log.info("%s %s", progress.step, progress.item)
+        elif progress.done_bytes == progress.total_bytes:
             self.log.info("%s %s (%d bytes)", progress.step, progress.item, progress.total_bytes)
 
     def _lock(self) -> DependencyLock:
@@ -210,7 +257,7 @@ class EcrImageBuildOperator(ServiceOperator):
             model=self.source["model"],
             version=self.source["version"],
             image_uri=image.uri,
-            inputs=ReleaseInputs.model_validate(self.patched["inputs"]),
+            inputs=self._inputs,
             created_from={
                 "run_id": self.source["run_id"],
                 "artifact_uri": self.source["artifact_uri"],

@@ -141,6 +141,7 @@ class MLmodelPatchOperator(ServiceOperator):
             base_image_digest=self._base_digest(lock),
             serving_app_digest=serving_app_digest(),
             serving_spec=self.spec.serving_digest_fields(),
+            image_builder=self.platform.image_builder,
         )
 
     def _base_digest(self, lock: DependencyLock) -> str:

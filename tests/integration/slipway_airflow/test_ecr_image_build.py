@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,17 @@ from typing import Any
 import pytest
 
 from slipway.artifacts.lock import LockStore
-from slipway.errors import DependencyLockError, ModelNotDeployableError, PermanentError, SandboxError
+from slipway.errors import (
+    DependencyLockError,
+    EngineUnavailableError,
+    ModelNotDeployableError,
+    PermanentError,
+    ResourceConflictError,
+    SandboxError,
+)
+from slipway.images.base import resolve_base
+from slipway.images.docker_engine import write_login
+from slipway.images.ecr import ecr_registry, ensure_repository
 from slipway.images.serving_app import serving_app_digest
 from slipway.platform import Platform
 from slipway.release import ReleaseInputs, ReleaseStore, release_id
@@ -69,28 +82,35 @@ class Build:
 
 @pytest.fixture
 def build(service: Service, platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    return prepared(service, platform, tmp_path_factory, "iniconfig==2.1.0", base_image_digest="scratch")
+
+
+def prepared(
+    service: Service, platform: Platform, folders: pytest.TempPathFactory, requirement: str, **inputs_of_it: Any
+) -> Build:
     s3, name = service.aws.client("s3"), service.spec.name
-    lock, _ = LockStore(s3, BUCKET).get_or_resolve(["iniconfig==2.1.0"], "3.11", "linux/amd64", serving=[])
+    lock, _ = LockStore(s3, BUCKET).get_or_resolve([requirement], "3.11", "linux/amd64", serving=[])
     inputs = ReleaseInputs(
         artifact_manifest_digest=name,
         lock_digest=lock.digest,
-        base_image_digest="scratch",
         serving_app_digest=serving_app_digest(),
         serving_spec={},
+        **inputs_of_it,
     )
     identifier = release_id(inputs)
     s3.put_object(Bucket=BUCKET, Key=f"models/{name}/v1/MLmodel", Body=MLMODEL.encode())
     s3.put_object(Bucket=BUCKET, Key=f"models/{name}/v1/data/weights.bin", Body=b"weights")
-    s3.put_object(Bucket=BUCKET, Key=f"releases/{name}/{identifier}/model/requirements.txt", Body=b"iniconfig==2.1.0\n")
+    overlay = f"releases/{name}/{identifier}/model/"
+    s3.put_object(Bucket=BUCKET, Key=f"{overlay}requirements.txt", Body=f"{requirement}\n".encode())
     patched = {
         "release_id": identifier,
         "inputs": inputs.model_dump(mode="json"),
         "model_uri": f"s3://{BUCKET}/models/{name}/v1/",
-        "overlay_uri": f"s3://{BUCKET}/releases/{name}/{identifier}/model/",
+        "overlay_uri": f"s3://{BUCKET}/{overlay}",
         "lock_key": lock.key,
         "python": "3.11",
     }
-    return Build(service, platform, tmp_path_factory.getbasetemp() / "slipway-cache", patched)
+    return Build(service, platform, folders.getbasetemp() / "slipway-cache", patched)
 
 
 def test_a_release_is_built_recorded_and_not_built_again(build: Build, context: Any) -> None:
@@ -203,3 +223,130 @@ def test_the_base_image_is_the_one_that_the_id_stands_for(build: Build) -> None:
     pinned = {**build.patched["inputs"], "base_image_digest": f"sha256:{'a' * 64}"}
     operator = Build(build.service, tagged, build.cache, build.patched).operator(inputs=pinned)
     assert operator._base_image(lock).reference == f"example.com/python:3.11-slim@sha256:{'a' * 64}"
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def docker_build(
+    service: Service,
+    platform: Platform,
+    python_image: str,
+    wheel: tuple[str, bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Build]:
+    """A build by a Docker engine, on a base that lies in ECR."""
+    ecr = service.aws.client("ecr")
+    ensure_repository(ecr, "base/python")
+    registry, _ = ecr_registry(ecr, "base/python")
+    base = f"{registry.host}/base/python:{service.spec.name}"
+    write_login(registry, tmp_path / "login")
+    docker("tag", python_image, base)
+    docker("--config", str(tmp_path / "login"), "push", "--quiet", base)
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / wheel[0]).write_bytes(wheel[1])
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    by_docker = platform.model_copy(update={"image_builder": "docker", "base_images": {"3.11": base}})
+    digest = resolve_base(base, registry=registry).digest
+    told = {"base_image_digest": digest, "image_builder": "docker"}
+    yield prepared(service, by_docker, tmp_path_factory, "tiny-package==1.0", **told)
+    mine = f"reference={registry.host}/*/*:*"
+    left = docker("images", "--filter", mine, "--format", "{{.Repository}}:{{.Tag}}").split()
+    docker("image", "rm", *left)
+
+
+def forget_built(build: Build) -> None:
+    """Remove the release from the engine, with the layers that it would take again."""
+    mine = f"label=io.slipway.service={build.service.spec.name}"
+    docker("image", "rm", *docker("images", "--quiet", "--filter", mine).split())
+
+
+def forget_image(build: Build, **named: str) -> None:
+    ecr = build.service.aws.client("ecr")
+    ecr.batch_delete_image(repositoryName=f"slipway/{build.service.spec.name}", imageIds=[named])
+
+
+@pytest.mark.docker
+def test_a_docker_engine_builds_when_the_installation_says_so(
+    docker_build: Build, context: Any, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = docker_build
+    build.know_the_answers()
+    result = build.operator().execute(context("build"))
+    assert "Successfully installed tiny-package-1.0" in caplog.text + capsys.readouterr().out
+    (image,) = build.images()
+    assert result["image_uri"].endswith("@" + image["imageDigest"])
+    assert (result["reused"], result["bytes_pushed"] > 0) == (False, True)
+    release = ReleaseStore(build.service.aws.client("s3"), BUCKET).read(build.service.spec.name, result["release_id"])
+    assert (release.inputs.image_builder, release.image_uri) == ("docker", result["image_uri"])
+    statement = build.document("provenance.json")
+    assert statement["predicate"]["runDetails"]["builder"] == {"id": "urn:slipway:docker-builder"}
+    assert {"name": "slipway:image-builder", "value": "docker"} in build.document("bom.json")["metadata"]["properties"]
+    assert build.operator().execute(context("build", run_id="manual__2")) == {
+        **result,
+        "reused": True,
+        "bytes_pushed": 0,
+    }
+
+    # A second build would give another image than the one that was verified and recorded.
+    forget_image(build, imageDigest=image["imageDigest"])
+    with pytest.raises(ResourceConflictError, match=r"A second docker build gives another image.*serving\.environment"):
+        build.operator().execute(context("build", run_id="manual__3"))
+    assert build.images() == []
+
+
+def broken(*_: Any) -> None:
+    raise ConnectionError
+
+
+@pytest.mark.docker
+def test_what_a_killed_try_pushed_is_recorded_and_what_it_wrote_is_put_right(
+    docker_build: Build, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = docker_build
+    build.know_the_answers()
+
+    with monkeypatch.context() as broken_off:
+        broken_off.setattr(ReleaseStore, "write_once", broken)
+        with pytest.raises(ConnectionError):
+            build.operator().execute(context("build"))
+    (first,) = build.images()
+    result = build.operator().execute(context("build"))
+    assert result["reused"] is True
+    assert result["image_uri"].endswith("@" + first["imageDigest"])
+
+    build.service.aws.client("s3").delete_object(Bucket=BUCKET, Key=f"{build.folder}/release.json")
+    forget_image(build, imageDigest=first["imageDigest"])
+    forget_built(build)
+    second = build.operator().execute(context("build"))
+    assert second["image_uri"] != result["image_uri"]
+    assert build.document("provenance.json")["subject"][0]["digest"]["sha256"] in second["image_uri"]
+    assert build.document("bom.json")["metadata"]["component"]["version"] == second["image_uri"]
+
+
+@pytest.mark.docker
+def test_the_engines_work_ends_with_the_task(
+    docker_build: Build, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = docker_build
+    build.know_the_answers()
+    operator = build.operator()
+    slow = "ARG BASE\nFROM ${BASE}\nRUN echo asleep && sleep 600\n"
+    monkeypatch.setattr("slipway.images.docker_engine.DOCKERFILE", slow)
+    tell = operator._tell
+
+    def kill_when_asleep(progress: Any) -> None:
+        tell(progress)
+        if progress.item == "asleep":
+            threading.Thread(target=operator.on_kill).start()
+
+    monkeypatch.setattr(operator, "_tell", kill_when_asleep)
+    with pytest.raises(EngineUnavailableError, match="ended with its task"):
+        operator.execute(context("build"))
+    assert build.images() == []

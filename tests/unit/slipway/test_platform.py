@@ -39,6 +39,12 @@ def test_a_role_is_enough() -> None:
         ("execution_role: r\nbase_images:\n  '3': scratch\n", 3, "a Python version in quotes"),
         ("execution_role: r\nbase_images:\n  '3.11': 'not an image'\n", 3, "expected an image such as"),
         ("execution_role: r\nimage_platform: linux/arm\n", 2, "did you mean linux/arm64?"),
+        ("execution_role: r\nimage_builder: layer\n", 2, "did you mean layers?"),
+        (
+            "execution_role: r\nimage_builder: docker\nbase_images:\n  '3.11': scratch\n",
+            4,
+            "an image with Python and pip beside image_builder: docker",
+        ),
         ("execution_role: r\ntags: {'AWS:x': y}\n", 2, "neither aws: nor slipway:"),
         ("[1, 2]\n", 1, "expected fields, among them execution_role"),
     ],

@@ -50,7 +50,8 @@ def test_the_id_has_twelve_hex_digits_and_every_input_counts() -> None:
     for field in ("artifact_manifest_digest", "lock_digest", "base_image_digest", "serving_app_digest"):
         ids.add(release_id(INPUTS.model_copy(update={field: "d" * 64})))
     ids.add(release_id(INPUTS.model_copy(update={"serving_spec": {"engine": "pyfunc"}})))
-    assert len(ids) == 6
+    ids.add(release_id(INPUTS.model_copy(update={"image_builder": "docker"})))
+    assert len(ids) == 7
     assert all(len(identifier) == 12 and int(identifier, 16) >= 0 for identifier in ids)
 
 

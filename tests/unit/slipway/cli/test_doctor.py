@@ -168,3 +168,34 @@ def test_a_platform_that_is_not_valid_leaves_the_account_alone(slipway: Slipway,
 )
 def test_a_trust_policy_is_read_as_iam_gives_it(policy: Any, trusted: bool) -> None:
     assert _is_trusted(policy) is trusted
+
+
+@pytest.mark.usefixtures("aws", "airflow")
+@pytest.mark.parametrize(
+    ("client", "outcome", "found"),
+    [
+        ("echo 28.0", "ok", "28.0, on this machine"),
+        ("echo 'Cannot connect to the Docker daemon at unix:///x' >&2; exit 1", "look", "no Docker engine answers"),
+        ("echo 'permission denied' >&2; exit 1", "look", "permission denied"),
+    ],
+)
+def test_a_docker_engine_is_looked_for_when_images_are_built_by_one(
+    slipway: Slipway,
+    registry: MlflowClient,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    client: str,
+    outcome: str,
+    found: str,
+) -> None:
+    make_account()
+    make_model(registry)
+    assert "Docker engine" not in findings(slipway, 0)
+    (project / "platform.yaml").write_text("execution_role: endpoints\nimage_builder: docker\n")
+    program = project / "docker"
+    program.write_text(f"#!/bin/sh\n{client}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(project), prepend=":")
+    engine = findings(slipway, 0)["Docker engine"]
+    assert engine["outcome"] == outcome
+    assert found in engine["found"]

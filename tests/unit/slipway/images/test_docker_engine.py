@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slipway.errors import BaseImageError, RegistryUnavailableError
+from slipway.errors import (
+    AccessDeniedError,
+    BaseImageError,
+    DependencyLockError,
+    EngineUnavailableError,
+    RegistryRefusedError,
+    RegistryUnavailableError,
+)
 from slipway.images.auth import ChallengeAuth, Credentials
 from slipway.images.base import BaseImage
 from slipway.images.builder import ImageRequest
+from slipway.images.docker_client import DockerClient
 from slipway.images.docker_engine import DOCKERFILE, build_image_with_docker, write_context
 from slipway.images.runtime import run_config
 
@@ -63,19 +71,70 @@ def test_an_empty_base_is_refused(request_to_build: ImageRequest, registry: Regi
 
 
 def test_a_worker_without_docker_is_told(request_to_build: ImageRequest, registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(RegistryUnavailableError, match="no dockerr program"):
-        build_image_with_docker(request_to_build, registry.client(), cache_dir=tmp_path, docker="dockerr")
+    with pytest.raises(EngineUnavailableError, match=r"no dockerr program on this worker: .*image_builder: layers"):
+        build_image_with_docker(request_to_build, registry.client(), cache_dir=tmp_path, client=DockerClient("dockerr"))
+
+
+def script(folder: Path, text: str) -> DockerClient:
+    """A client that does what ``text`` says."""
+    program = folder / "docker"
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    return DockerClient(str(program))
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        ("tag invalid: The image tag 't' already exists and cannot be overwritten", RegistryRefusedError, "refuses"),
+        ("denied: requested access to the resource is denied", AccessDeniedError, "does not let"),
+        ("unexpected EOF", RegistryUnavailableError, "could not push slipway/flights:t"),
+    ],
+)
+def test_a_push_that_fails_is_told_by_its_kind(
+    request_to_build: ImageRequest, registry: Registry, tmp_path: Path, said: str, error: type[Exception], words: str
+) -> None:
+    client = script(tmp_path, f'[ "$3" = build ] && exit 0; echo "{said}"; exit 1')
+    with pytest.raises(error, match=words):
+        build_image_with_docker(request_to_build, registry.client(), cache_dir=tmp_path / "cache", client=client)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        ("ERROR: No matching distribution found for absent==1", DependencyLockError, "locked packages"),
+        ("ReadTimeoutError: Read timed out.", RegistryUnavailableError, "does not answer"),
+        ("write /x: no space left on device", EngineUnavailableError, "disk is full"),
+        ("/bin/sh: 1: python3: not found", BaseImageError, "must bring python3 with pip"),
+        ("something else", BaseImageError, "something else"),
+    ],
+)
+def test_a_build_that_fails_is_told_by_its_kind(
+    request_to_build: ImageRequest, registry: Registry, tmp_path: Path, said: str, error: type[Exception], words: str
+) -> None:
+    client = script(tmp_path, f'echo "Step 4/20"; echo "{said}" >&2; exit 1')
+    with pytest.raises(error, match=words):
+        build_image_with_docker(request_to_build, registry.client(), cache_dir=tmp_path / "cache", client=client)
+
+
+def test_an_image_of_another_kind_is_refused(
+    request_to_build: ImageRequest, registry: Registry, tmp_path: Path
+) -> None:
+    with pytest.raises(RegistryRefusedError, match=r"docker pushed nothing, .*containerd image store"):
+        build_image_with_docker(
+            request_to_build, registry.client(), cache_dir=tmp_path / "cache", client=script(tmp_path, "exit 0")
+        )
 
 
 def test_docker_gets_our_account_and_nothing_stays(
     request_to_build: ImageRequest, registry: Registry, tmp_path: Path
 ) -> None:
     seen = tmp_path / "seen.json"
-    docker = tmp_path / "docker"
-    docker.write_text(f'#!/bin/sh\ncp "$2/config.json" {seen}\necho "Cannot reach docker.sock" >&2\nexit 1\n')
-    docker.chmod(0o755)
+    docker = script(
+        tmp_path, f'cp "$2/config.json" {seen}; echo "Cannot connect to the Docker daemon at x" >&2; exit 1'
+    )
     client = registry.client(ChallengeAuth(Credentials("AWS", "open-sesame")))
-    with pytest.raises(RegistryUnavailableError, match=r"docker\.sock"):
-        build_image_with_docker(request_to_build, client, cache_dir=tmp_path / "cache", docker=str(docker))
+    with pytest.raises(EngineUnavailableError, match=r"no Docker engine answers on this worker \(Cannot connect"):
+        build_image_with_docker(request_to_build, client, cache_dir=tmp_path / "cache", client=docker)
     assert json.loads(seen.read_text()) == {"auths": {registry.host: {"auth": "QVdTOm9wZW4tc2VzYW1l"}}}
     assert list((tmp_path / "cache").iterdir()) == []
