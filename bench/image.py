@@ -145,8 +145,11 @@ def main() -> None:
         versions = {system.name: system.version() for system in systems}
         rows = earlier_rows("image", versions) if arguments.append else []
         known = earlier_versions("image") if arguments.append else {}
-        rows += _measure(systems, base, registry, work, arguments.repeats)
-        publish("image", rows, versions=known | versions, notes=_notes(rows))
+        lock, bumped = locks()
+        shutil.copytree(serving_app_dir(), work / "slipway_serving")
+        for turn in range(arguments.repeats):  # published after each: one that breaks costs no other
+            rows += _measure(systems, base, registry, work, lock, bumped, turn)
+            publish("image", rows, versions=known | versions, notes=_notes(rows))
 
 
 def _notes(rows: list[Row]) -> list[str]:
@@ -157,16 +160,20 @@ def _notes(rows: list[Row]) -> list[str]:
     return [*left_out, f"Repeats, systems in turn: {told}; median (least–greatest)."]
 
 
-def _measure(systems: list[System], base: str, registry: LoopbackRegistry, work: Path, repeats: int) -> Iterator[Row]:
-    lock, bumped = locks()
-    app = work / "slipway_serving"
-    shutil.copytree(serving_app_dir(), app)
-    for repeat in range(repeats):
-        for number, system in enumerate(systems):
-            registry.go_back()  # to the base alone: the store is shared by repositories
-            repository = f"slipway/run{repeat}-{number}"
-            request = ImageRequest(repository, "", base, PYTHON, PLATFORM, lock, app, work / "model")
-            yield from story(system, request, bumped, registry)
+def _measure(
+    systems: list[System],
+    base: str,
+    registry: LoopbackRegistry,
+    work: Path,
+    lock: DependencyLock,
+    bumped: DependencyLock,
+    turn: int,
+) -> Iterator[Row]:
+    for number, system in enumerate(systems):
+        registry.go_back()  # to the base alone: the store is shared by repositories
+        repository, app = f"slipway/run{turn}-{number}", work / "slipway_serving"
+        request = ImageRequest(repository, "", base, PYTHON, PLATFORM, lock, app, work / "model")
+        yield from story(system, request, bumped, registry)
 
 
 def _systems(wanted: list[str], registry: LoopbackRegistry, work: Path, stack: ExitStack) -> tuple[list[System], str]:
