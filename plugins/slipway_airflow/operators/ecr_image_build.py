@@ -18,6 +18,7 @@ from slipway.model_judge import ModelJudge
 from slipway.release import Release, ReleaseInputs
 from slipway.release_folder import GOLDEN, ReleaseFolder
 from slipway_airflow.operators.service import ServiceOperator
+from slipway_airflow.progress_log import ProgressLog
 from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from slipway.images.builder import BuiltImage, ImageRequest
     from slipway.images.docker_client import DockerClient
     from slipway.images.pickle_scan import ScanReport
-    from slipway.images.progress import Progress
     from slipway.images.registry import RegistryClient
 
 
@@ -202,9 +202,11 @@ class EcrImageBuildOperator(ServiceOperator):
         from slipway.images.docker_engine import build_image_with_docker
 
         if self._inputs.image_builder == "layers":
-            return build_image(request, registry, cache_dir=cache, on_progress=self._tell)
+            return build_image(request, registry, cache_dir=cache, on_progress=ProgressLog(self.log.info).image)
         self._docker = DockerClient()
-        return build_image_with_docker(request, registry, cache_dir=cache, on_progress=self._tell, client=self._docker)
+        return build_image_with_docker(
+            request, registry, cache_dir=cache, on_progress=ProgressLog(self.log.info).image, client=self._docker
+        )
 
     def _scan(self, model: Path) -> ScanReport:
         """Look into the model's pickles before any is loaded."""
@@ -218,13 +220,15 @@ class EcrImageBuildOperator(ServiceOperator):
     def _download(self, uri: str, folder: Path) -> None:
         from slipway.artifacts.transfer import sync
 
-        sync(uri, str(folder), session=self.hook.get_session(), endpoint_url=self.hook.endpoint_url("s3"))
-
-    def _tell(self, progress: Progress) -> None:
-        if not progress.total_bytes:
-            self.log.info("%s %s", progress.step, progress.item)
-        elif progress.done_bytes == progress.total_bytes:
-            self.log.info("%s %s (%d bytes)", progress.step, progress.item, progress.total_bytes)
+        sync(
+            uri,
+            str(folder),
+            session=self.hook.get_session(),
+            endpoint_url=self.hook.endpoint_url("s3"),
+            verify=self.hook.verify,
+            config=self.hook.conn_config.botocore_config,
+            on_progress=ProgressLog(self.log.info).sync,
+        )
 
     def _lock(self) -> DependencyLock:
         lock = self.bucket.locks.read(self.patched["lock_key"])

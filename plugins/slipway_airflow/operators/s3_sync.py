@@ -8,6 +8,7 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
+from slipway_airflow.progress_log import ProgressLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,7 @@ class S3SyncOperator(AwsBaseOperator[SlipwayAwsHook]):
             workers=self.workers,
             verify=self.hook.verify,
             config=self.hook.conn_config.botocore_config,
+            on_progress=ProgressLog(self.log.info).sync,
         )
         self._log(source, destination, result)
         return {

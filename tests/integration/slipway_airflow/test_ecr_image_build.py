@@ -28,6 +28,7 @@ from slipway.images.serving_app import serving_app_digest
 from slipway.platform import Platform
 from slipway.release import ReleaseInputs, ReleaseStore, release_id
 from slipway_airflow.operators.ecr_image_build import EcrImageBuildOperator
+from slipway_airflow.progress_log import ProgressLog
 from tests.integration.slipway_airflow.conftest import BUCKET, Service, golden
 from tests.integration.slipway_airflow.kills import run_with_kills
 
@@ -339,14 +340,14 @@ def test_the_engines_work_ends_with_the_task(
     operator = build.operator()
     slow = "ARG BASE\nFROM ${BASE}\nRUN echo asleep && sleep 600\n"
     monkeypatch.setattr("slipway.images.docker_engine.DOCKERFILE", slow)
-    tell = operator._tell
+    tell = ProgressLog.image
 
-    def kill_when_asleep(progress: Any) -> None:
-        tell(progress)
+    def kill_when_asleep(log: ProgressLog, progress: Any) -> None:
+        tell(log, progress)
         if progress.item == "asleep":
             threading.Thread(target=operator.on_kill).start()
 
-    monkeypatch.setattr(operator, "_tell", kill_when_asleep)
+    monkeypatch.setattr(ProgressLog, "image", kill_when_asleep)
     with pytest.raises(EngineUnavailableError, match="ended with its task"):
         operator.execute(context("build"))
     assert build.images() == []

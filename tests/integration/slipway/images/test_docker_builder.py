@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.docker]
 Requests = Callable[..., ImageRequest]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+EMPTY = DependencyLock.from_text("", key="k", python=HERE, platform="linux/amd64")
 
 
 def docker(*arguments: str) -> str:
@@ -99,6 +101,66 @@ def test_an_image_is_built_pushed_and_runs_as_a_release(
     finally:
         docker("rm", "--force", container)
         docker("image", "rm", built.uri)
+
+
+_SERVE = """
+import sys
+from slipway.images.auth import ChallengeAuth, Credentials
+from slipway.images.inspection import inspect_image
+from slipway.images.local_run import run_container
+from slipway.images.registry import RegistryClient
+url, port = sys.argv[1:]
+registry = RegistryClient(url, ChallengeAuth(Credentials("AWS", "secret-for-tests")))
+report = inspect_image(registry, "slipway/flights", "v1")
+raise SystemExit(run_container(registry, "slipway/flights", report, int(port)))
+"""
+
+
+def test_a_release_is_served_by_an_engine_until_it_is_interrupted(
+    request_of: Requests, docker_registry: DockerRegistry, tmp_path: Path
+) -> None:
+    client = docker_registry.client()
+    built = build_image(replace(request_of("v1"), lock=EMPTY), client, cache_dir=tmp_path / "cache")
+    bridged = "bridge" in docker("network", "ls", "--format", "{{.Driver}}").split()
+    command = [sys.executable, "-c", _SERVE, f"http://{docker_registry.host}", str(port := unused_port())]
+    with subprocess.Popen(command, start_new_session=True) as serving:
+        container = running(built.uri)
+        inside = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/ping').headers['X-Who'])"
+        assert eventually(lambda: docker("exec", container, "python3", "-c", inside)) == "1000 serve"
+        if bridged:
+            assert _answer(f"http://127.0.0.1:{port}/ping").text == "flavors: {}\n"
+        os.killpg(serving.pid, signal.SIGINT)  # as a terminal does
+        serving.wait(60)
+    assert docker("ps", "--all", "--quiet", "--filter", f"ancestor={built.uri}") == ""
+    docker("image", "rm", built.uri)
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def running(image: str) -> str:
+    """Id of the container of an image, when there is one."""
+
+    def listed() -> str:
+        found = docker("ps", "--quiet", "--filter", f"ancestor={image}")
+        if not found:
+            raise subprocess.CalledProcessError(1, "docker ps")
+        return found
+
+    return eventually(listed)
+
+
+def eventually(attempt: Callable[[], str]) -> str:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return attempt()
+        except subprocess.CalledProcessError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
 
 def _answer(url: str) -> requests.Response:
