@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 5
 _BLOCK_BYTES = 1 << 20
+#: What S3 says of an object that was overwritten or deleted since it was listed.
+_GONE = frozenset({"PreconditionFailed", "412", "NoSuchKey", "404"})
 
 
 class RetrainStore:
@@ -91,10 +93,11 @@ class RetrainStore:
         """The key of a run's document."""
         return f"{self._root}/runs/{re.sub(r'[^A-Za-z0-9._=-]+', '-', run_id)}/{name}"
 
-    def quarantine(self, source_bucket: str, refused: S3Object, reasons: list[str]) -> str:
-        """Copy an object aside with the reasons; returns where. Doing it again changes nothing.
+    def quarantine(self, source_bucket: str, refused: S3Object, reasons: list[str]) -> str | None:
+        """Copy an object aside with the reasons; returns where, or None when it was overwritten or deleted meanwhile.
 
-        Objects with the same bytes have the same entity tag, and are kept apart by the addresses they came from.
+        Doing it again changes nothing. Objects with the same bytes have the same entity tag, and are kept apart by the
+        addresses they came from.
         """
         address = f"s3://{source_bucket}/{refused.key}"
         digest = hashlib.sha256(address.encode()).hexdigest()[:16]
@@ -103,12 +106,17 @@ class RetrainStore:
         reasons_key = f"{folder}/reasons.json"
         if self._documents.read(reasons_key) is None:
             with aws_call(f"quarantine {address}", unavailable=StorageUnavailableError):
-                self._s3.copy_object(
-                    Bucket=self._bucket,
-                    Key=key,
-                    CopySource={"Bucket": source_bucket, "Key": refused.key},
-                    CopySourceIfMatch=f'"{refused.etag}"',
-                )
+                try:
+                    self._s3.copy_object(
+                        Bucket=self._bucket,
+                        Key=key,
+                        CopySource={"Bucket": source_bucket, "Key": refused.key},
+                        CopySourceIfMatch=f'"{refused.etag}"',
+                    )
+                except self._s3.exceptions.ClientError as error:
+                    if error_code(error) not in _GONE:
+                        raise
+                    return None
             document = {"source": address, "etag": refused.etag, "reasons": reasons}
             self._documents.create(reasons_key, _body(document))
         return self._documents.uri(key)
@@ -155,7 +163,7 @@ def fetch_object(s3: S3Client, bucket: str, wanted: S3Object, place: Path) -> No
         try:
             found = s3.get_object(Bucket=bucket, Key=wanted.key, IfMatch=f'"{wanted.etag}"')
         except s3.exceptions.ClientError as error:
-            if error_code(error) not in {"PreconditionFailed", "412", "NoSuchKey", "404"}:
+            if error_code(error) not in _GONE:
                 raise
             raise PermanentError(
                 f"{uri} was overwritten or deleted while this run was under way; start a new run"

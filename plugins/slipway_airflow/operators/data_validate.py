@@ -56,11 +56,14 @@ class DataValidateOperator(RetrainTaskOperator):
             return {"passed": 0, "quarantined": 0, "rows": 0, "docs": []}
         found = self.store.read(run_id, VALIDATION) or self._validate(run_id, new)
         bad = [each for each, entry in zip(new, found["objects"], strict=True) if not entry["passed"]]
-        if str(self.report_only).lower() != "true":
-            self._set_aside(context, bad, found)
         passed = len(new) - len(bad)
-        if bad and not passed:
-            raise AirflowSkipException(f"All {len(bad)} new objects are in quarantine; the champion stays.")
+        if str(self.report_only).lower() != "true":
+            bad = self._set_aside(context, bad, found)
+        if not passed:
+            raise AirflowSkipException(
+                f"No new object is left: {len(bad)} in quarantine, {len(new) - len(bad)} overwritten or deleted while "
+                "this run was under way; the champion stays."
+            )
         if found["rows"] < self.retrain.data.min_rows:
             raise AirflowSkipException(
                 f"{found['rows']} new rows; retrain.data.min_rows is {self.retrain.data.min_rows}."
@@ -101,11 +104,23 @@ class DataValidateOperator(RetrainTaskOperator):
             entries.append({**to_record(each), **kept})
         return entries
 
-    def _set_aside(self, context: Context, bad: list[S3Object], found: dict[str, Any]) -> None:
+    def _set_aside(self, context: Context, bad: list[S3Object], found: dict[str, Any]) -> list[S3Object]:
+        """Quarantine what is bad; returns what is in quarantine then.
+
+        An object that was overwritten or deleted since it was listed is nobody's: what is there now is new to the next
+        run.
+        """
         problems = {entry["key"]: entry["problems"] for entry in found["objects"]}
         source = self.data_uri.removeprefix("s3://").partition("/")[0]
+        aside = []
         for each in bad:
             where = self.store.quarantine(source, each, problems[each.key])
+            if where is None:
+                self.log.warning(
+                    "%s was overwritten or deleted meanwhile; what is there is left to the next run", each.key
+                )
+                continue
+            aside.append(each)
             self.log.warning("%s is quarantined as %s: %s", each.key, where, "; ".join(problems[each.key]))
             self.bucket.note(
                 self.spec.name,
@@ -116,10 +131,11 @@ class DataValidateOperator(RetrainTaskOperator):
                 copy=where,
             )
         known = self.store.watermark()
-        if any(not known.is_quarantined(each) for each in bad):
-            self.store.advance(lambda watermark: watermark.advanced(quarantined=bad))
+        if any(not known.is_quarantined(each) for each in aside):
+            self.store.advance(lambda watermark: watermark.advanced(quarantined=aside))
             for notifier in self.tell:
                 notifier(context)
+        return aside
 
 
 def _refused(each: S3Object, problem: str) -> dict[str, Any]:

@@ -242,6 +242,19 @@ def test_objects_that_are_not_fit_are_set_aside_each_with_its_reason_and_the_cha
     assert len(retraining.versions) == 1
 
 
+def test_an_object_that_is_overwritten_meanwhile_is_left_to_the_next_run(with_champion):
+    with_champion.put("february.parquet", make_rows(100, start="2026-02-01"))
+    with_champion.run("await_data")
+    with_champion.put("february.parquet", make_rows(120, start="2026-02-01"))
+    found = with_champion.run("validate_data")
+    assert (found["passed"], found["quarantined"]) == (1, 0)
+    assert with_champion.run("refit")["rows"] == {"train": 400, "holdout": 100}
+    with_champion.run("register")
+    assert not with_champion.watermark.quarantined
+    assert with_champion.run("await_data", run_id="manual__2") == {"new": 1, "known": 1}
+    assert with_champion.run("validate_data", run_id="manual__2")["rows"] == 120
+
+
 def test_without_champion_the_first_training_needs_a_template(retraining):
     retraining.put("january.parquet", make_rows(200))
     retraining.run("await_data", "validate_data")

@@ -6,6 +6,7 @@ difference: the paired interval is much narrower than two intervals beside each 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,7 @@ def intervals(
         confidence_pct: Confidence in percent.
         seed: Of the draws: the same rows give the same interval.
     """
+    predictions = _by_chance(predictions)
     draws = [_all(task, predictions.take(rows)) for rows in _draws(len(predictions), seed)]
     shrink = _shrink(len(predictions))
     point = _all(task, predictions)
@@ -94,9 +96,18 @@ def percentile_interval(
     return Interval(float(point + low), float(point + high))
 
 
-def _draws(rows: int, seed: int) -> list[NDArray[np.intp]]:
+def _draws(rows: int, seed: int) -> Iterator[NDArray[np.intp]]:
+    """Numbers of rows, in ascending order, which metrics do not care about: see :func:`_by_chance`."""
     random = np.random.default_rng(seed)
-    return [random.integers(0, rows, min(rows, MAX_ROWS)) for _ in range(DRAWS)]
+    for _ in range(DRAWS):
+        yield np.sort(random.integers(0, rows, min(rows, MAX_ROWS)))
+
+
+def _by_chance(predictions: Predictions) -> Predictions:
+    """In the order of the chances of class 1, so that metrics that sort by them find every draw sorted already."""
+    if predictions.chances.shape[1] < 2:
+        return predictions
+    return predictions.take(np.argsort(predictions.chances[:, 1], kind="stable"))
 
 
 def _shrink(rows: int) -> float:

@@ -24,6 +24,7 @@ from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
 from slipway_trainer.retrainer import Estimator, Retrainer, Split
 from slipway_trainer.spark.flavor import flavor, pyfunc_model
+from slipway_trainer.spark.frame_split import TIME, FrameTimes, class_counts, sides
 from slipway_trainer.spark.golden import GOLDEN_FILE, golden_document
 from slipway_trainer.spark.session import is_local, place_of, start_session, stop_session
 from slipway_trainer.spark.shared import SharedFolder
@@ -31,33 +32,10 @@ from slipway_trainer.spark.source import FORMAT, ObjectSource
 from slipway_trainer.spark.times import micros
 from slipway_trainer.split import find_bounds, guard
 
-_TIME, _ROW = "__slipway_time", "__slipway_row"
+_ROW = "__slipway_row"
 _EXAMPLE_ROWS = 20
 _GOLDEN_POOL = 2000
-_QUANTILE_ACCURACY = 10_000
 _SPARK_TYPES = {"double": "double", "float": "float", "long": "bigint", "integer": "int", "string": "string"}
-
-
-class FrameTimes:
-    """Times of a Spark frame, see :class:`slipway_trainer.split.Times`; nothing but single numbers is collected."""
-
-    def __init__(self, frame: DataFrame) -> None:
-        self._frame = frame
-
-    def extent(self) -> tuple[int, int] | None:
-        """Oldest and newest."""
-        oldest, newest = self._frame.agg(fn.min(_TIME), fn.max(_TIME)).first() or (None, None)
-        return None if oldest is None or newest is None else (int(oldest), int(newest))
-
-    def count(self, first: int, last: int) -> int:
-        """Rows of a range."""
-        return self._frame.where(fn.col(_TIME).between(first, last)).count()
-
-    def quantile(self, first: int, last: int, share: float) -> int:
-        """About the time of a share of the rows (Spark's approximate percentile, within 1/10,000)."""
-        inside = self._frame.where(fn.col(_TIME).between(first, last))
-        row = inside.agg(fn.percentile_approx(_TIME, share, _QUANTILE_ACCURACY)).first()
-        return int(row[0]) if row else last
 
 
 class SparkRetrainer(Retrainer[DataFrame]):
@@ -76,21 +54,21 @@ class SparkRetrainer(Retrainer[DataFrame]):
         """See :class:`Retrainer`."""
         target, time = self.require_target(), self.require_time_column()
         frame = _typed(self.frame([*features, target, time]), features)
-        frame = frame.withColumn(_TIME, micros(frame, time)).withColumn(_ROW, fn.monotonically_increasing_id())
+        frame = frame.withColumn(TIME, micros(frame, time)).withColumn(_ROW, fn.monotonically_increasing_id())
         frame = frame.persist()
         self._persisted.append(frame)
-        without_time = frame.where(fn.col(_TIME).isNull()).count()
-        if without_time:
-            raise BadDataError(f"{without_time} rows have no {time!r}, or one that is no time")
-        bounds = find_bounds(FrameTimes(frame), self.job.window, self.job.holdout_pct)
-        tell(f"read {len(self.job.objects)} objects, {frame.count():,} rows")
-        inside = frame.where(fn.col(_TIME).between(bounds.first, bounds.last))
-        train, holdout = inside.where(fn.col(_TIME) < bounds.cutoff), inside.where(fn.col(_TIME) >= bounds.cutoff)
-        _guard(train, holdout)
-        missing = inside.where(_is_missing(inside, target)).count()
-        counts = {} if self.job.task == "regression" else _class_counts(train, target)
-        check_classes(self.job.task, counts, missing, target)
-        return Split(train, holdout, bounds, train.count(), holdout.count(), counts)
+        times = FrameTimes(frame)
+        if times.missing:
+            raise BadDataError(f"{times.missing} rows have no {time!r}, or one that is no time")
+        tell(f"read {len(self.job.objects)} objects, {times.rows:,} rows")
+        bounds = find_bounds(times, self.job.window, self.job.holdout_pct)
+        inside = frame.where(fn.col(TIME).between(bounds.first, bounds.last))
+        train, holdout = inside.where(fn.col(TIME) < bounds.cutoff), inside.where(fn.col(TIME) >= bounds.cutoff)
+        trained, judged = sides(inside, bounds, target)
+        guard(trained.newest, judged.oldest)
+        counts = {} if self.job.task == "regression" else class_counts(train, target)
+        check_classes(self.job.task, counts, trained.without_target + judged.without_target, target)
+        return Split(train, holdout, bounds, trained.rows, judged.rows, counts)
 
     def frame(self, columns: list[str]) -> DataFrame:
         """The columns wanted of all objects."""
@@ -243,8 +221,8 @@ class SparkRetrainer(Retrainer[DataFrame]):
         """See :class:`Retrainer`; thinned by the hash of the row's number, so that Spark sends what is needed only."""
         every, answer = thinning(split.train_rows), _predictor(fitted).getPredictionCol()
         chosen = split.train.where(fn.pmod(fn.xxhash64(_ROW), fn.lit(every)) == 0)
-        found = fitted.transform(chosen).select(_TIME, _ROW, *features, answer).toArrow()
-        found = found.sort_by([(_TIME, "ascending"), (_ROW, "ascending")])
+        found = fitted.transform(chosen).select(TIME, _ROW, *features, answer).toArrow()
+        found = found.sort_by([(TIME, "ascending"), (_ROW, "ascending")])
         return TrainedRows(found.select(list(features)), found.column(answer).to_numpy(), every)
 
     def _signature(self, fitted: Any, example: pd.DataFrame) -> Any:
@@ -270,23 +248,6 @@ def _typed(frame: DataFrame, features: dict[str, str]) -> DataFrame:
             raise BadDataError(f"column {name!r} is {kinds[name]}, the champion's signature says {kind}")
         frame = frame.withColumn(name, fn.col(name).cast(wanted))
     return frame
-
-
-def _guard(train: DataFrame, holdout: DataFrame) -> None:
-    newest, oldest = train.agg(fn.max(_TIME)).first(), holdout.agg(fn.min(_TIME)).first()
-    if newest is None or oldest is None or newest[0] is None or oldest[0] is None:
-        raise BadDataError("one side of the split has no rows")
-    guard(int(newest[0]), int(oldest[0]))
-
-
-def _is_missing(frame: DataFrame, name: str) -> Any:
-    column = fn.col(name)
-    return column.isNull() | fn.isnan(column) if dict(frame.dtypes)[name] in {"double", "float"} else column.isNull()
-
-
-def _class_counts(frame: DataFrame, target: str) -> dict[str, int]:
-    rows = frame.groupBy(target).count().limit(1000).collect()
-    return {str(row[0]): int(row[1]) for row in sorted(rows, key=lambda row: str(row[0]))}
 
 
 def _stages(stage: Any) -> list[Any]:
