@@ -11,9 +11,9 @@ What the repository has is never sent again, so a build that broke off goes on w
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,30 +22,27 @@ from slipway.errors import BaseImageError, DependencyLockError, ModelNotDeployab
 from slipway.images.archive import write_layer
 from slipway.images.base import BaseImage, check_python, resolve_base
 from slipway.images.cache import work_folder
-from slipway.images.dependency import build_group, stack_tag
 from slipway.images.layer import content_key
-from slipway.images.layer_store import LayerStore
 from slipway.images.manifest import Image, assemble, layers_of
 from slipway.images.progress import silent
-from slipway.images.push import copy_layer, push_config, push_layer
+from slipway.images.push import push_config, push_layer
 from slipway.images.runtime import CREATED_BY as MODEL_LAYER
 from slipway.images.runtime import INPUTS_LABEL, MODEL_DIR, run_config
-from slipway.images.serving_app import build_app, serving_app_digest
-from slipway.images.wheel_group import group_pins, parse_pins
+from slipway.images.serving_app import serving_app
+from slipway.images.stack import Recipe, Stack
+from slipway.images.wheel_group import parse_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from slipway.artifacts.lock import DependencyLock
     from slipway.images.layer import Layer, LocalLayer
     from slipway.images.progress import OnProgress
     from slipway.images.registry import RegistryClient, StoredManifest
-    from slipway.images.wheel_group import WheelGroup
 
 _FORMAT = 1  # of the image; raised when the same inputs shall give another one
-_ASIDE = 2  # threads for what the image need not wait for: removing what is packed, tags for later builds
-_PARALLEL = 8  # most of them wait for the network; what works is bounded in `dependency`
+PARALLEL = 8  # threads; most of them wait for the network; what works is bounded in `dependency`
 
 
 @dataclass(frozen=True)
@@ -148,16 +145,6 @@ def check_request(request: ImageRequest, base: BaseImage) -> None:
         raise ModelNotDeployableError(f"there is no model in {request.model_dir}")
 
 
-def _raise_together(errors: Sequence[BaseException | None]) -> None:
-    """Raise what went wrong; packages that cannot be installed are all named at once."""
-    failed = [error for error in errors if error]
-    locks = [str(error) for error in failed if isinstance(error, DependencyLockError)]
-    if len(locks) > 1:
-        raise DependencyLockError("\n".join(locks))
-    if failed:
-        raise failed[0]
-
-
 class _Build:
     """One run of `build_image`."""
 
@@ -172,11 +159,10 @@ class _Build:
     ) -> None:
         self._request, self._base, self._registry = request, base, registry
         self._work, self._on_progress = work, on_progress
-        self._aside = ThreadPoolExecutor(_ASIDE, thread_name_prefix="aside")
-        self._store = LayerStore(registry, request.repository, layers_dir, request.platform, self._aside, on_progress)
-        self._groups = group_pins(parse_pins(request.lock.text))
-        self._stack_tag = stack_tag(self._groups, base.digest, request.python, request.platform)
-        self._app_digest = serving_app_digest(request.serving_app_dir)
+        self._app = serving_app(request.serving_app_dir)
+        pins = parse_pins(request.lock.text)
+        recipe = Recipe(request.repository, base, request.python, request.platform, pins, self._app)
+        self._stack = Stack(recipe, registry, layers_dir, work, on_progress)
         self._sent_before = registry.blob_bytes_sent
 
     @property
@@ -186,20 +172,20 @@ class _Build:
     def run(self) -> tuple[Image, bool]:
         """Build and push; return the image and whether it was there already."""
         request = self._request
-        with self._aside:
-            with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="image") as pool:
+        with closing(self._stack):
+            with ThreadPoolExecutor(PARALLEL, thread_name_prefix="image") as pool:
                 packing = pool.submit(self._pack_model)
                 stored = self._registry.get_manifest(request.repository, request.tag)
                 if stored:
                     image = self._same_release(stored, packing.result())
                     if image:
                         return image, True
-                app = pool.submit(self._app_layer)
+                app = pool.submit(self._stack.app_layer)
                 model = pool.submit(self._model_layer, packing)
-                stack = self._stack(pool)
-                image = self._assemble((*stack, app.result(), model.result()))
+                layers = self._stack.base_and_packages(pool)
+                image = self._assemble((*layers, app.result(), model.result()))
             self._put(image, stored)
-            self._store.settle()
+            self._stack.settle()
         return image, False
 
     def _put(self, image: Image, stored: StoredManifest | None) -> None:
@@ -233,50 +219,12 @@ class _Build:
     def _inputs(self, model: Layer) -> str:
         request = self._request
         settings = {"labels": dict(request.labels), "environment": dict(request.environment)}
-        return content_key(_FORMAT, self._stack_tag, self._app_digest, model.diff_id, settings)
+        return content_key(_FORMAT, self._stack.tag, self._app.digest, model.diff_id, settings)
 
     def _model_layer(self, packing: Future[LocalLayer]) -> Layer:
         local = packing.result()
         push_layer(self._registry, self._request.repository, local, self._on_progress)
         return local.layer
-
-    def _app_layer(self) -> Layer:
-        python = self._request.python
-        tag = f"app-{content_key(_FORMAT, self._app_digest, python)}"
-        return self._store.find_or_build(tag, lambda: build_app(self._request.serving_app_dir, python, self._work))
-
-    def _stack(self, pool: ThreadPoolExecutor) -> tuple[Layer, ...]:
-        """Return the base's and the packages' layers, all in the repository."""
-        found = self._store.find(self._stack_tag)
-        if found is not None:
-            return found
-        bases = [pool.submit(self._copy_base_layer, layer) for layer in self._base.layers]
-        # The heavy ones, last by name, take longest and start first.
-        groups = [pool.submit(self._group_layer, group) for group in reversed(self._groups)][::-1]
-        _raise_together([group.exception() for group in groups])
-        for copied in bases:
-            copied.result()
-        stack = (*self._base.layers, *(group.result() for group in groups))
-        self._store.keep(self._stack_tag, stack)
-        return stack
-
-    def _group_layer(self, group: WheelGroup) -> Layer:
-        python, platform = self._request.python, self._request.platform
-
-        def build() -> LocalLayer:
-            tree = self._work / f"tree-{group.name}"
-            try:
-                return build_group(group, python, platform, tree, self._work, self._on_progress)
-            finally:
-                self._aside.submit(shutil.rmtree, tree, ignore_errors=True)
-
-        return self._store.find_or_build(group.tag(python, platform), build)
-
-    def _copy_base_layer(self, layer: Layer) -> None:
-        if self._base.source:
-            copy_layer(
-                self._base.source, self._registry, self._request.repository, layer, self._work, self._on_progress
-            )
 
     def _assemble(self, layers: tuple[Layer, ...]) -> Image:
         request, base = self._request, self._base

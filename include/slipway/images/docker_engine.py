@@ -21,6 +21,7 @@ from slipway.errors import (
     RegistryRefusedError,
     RegistryUnavailableError,
 )
+from slipway.images.app import APP_DIR, app_files
 from slipway.images.base import SCRATCH, BaseImage, pin, resolve_base
 from slipway.images.bill_of_materials import packages_of
 from slipway.images.builder import BuiltImage, check_request
@@ -32,7 +33,7 @@ from slipway.images.layer import content_key, file_digest
 from slipway.images.manifest import DOCKER_MANIFEST
 from slipway.images.progress import Progress, silent
 from slipway.images.runtime import INPUTS_LABEL, MODEL_DIR, PACKAGES_LABEL, PORT, run_config
-from slipway.images.serving_app import APP_DIR, PACKAGE, app_files, serving_app_digest
+from slipway.images.serving_app import PACKAGE, serving_app_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
