@@ -1,26 +1,29 @@
-"""Locked wheels, unpacked into a folder for the image's platform by uv, without running any code of theirs."""
+"""Locked wheels, unpacked into a folder for the image's platform by uv, without running any code of theirs.
+
+A package that its pin allows to be built from source is the exception: see `slipway.images.source_build`.
+"""
 
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway.artifacts.resolve import UV_PLATFORMS, uv_command, uv_environment
-from slipway.errors import DependencyLockError, RegistryUnavailableError
+from slipway.artifacts.resolve import UV_PLATFORMS
+from slipway.errors import DependencyLockError
 from slipway.images.overlap import contested_files
+from slipway.images.source_build import unpack_source
+from slipway.images.uv_call import call_uv, refusal, said
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
 
     from slipway.images.wheel_group import Pin
 
 _NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`|([A-Za-z0-9._-]+)==\S+ has no (?:usable )?wheels")
-_OFFLINE = re.compile(r"error sending request|dns error|connection|timed out|certificate|50[0234] ", re.IGNORECASE)
-_SECRET = re.compile(r"://[^/@\s]*@")
 _SHEBANG = re.compile(rb"\A#!(?:/bin/sh\n'''exec' .*\n' '''|[^\n]*python[^\n]*)\n")
 _PORTABLE_SHEBANG = b"#!/usr/bin/env python3\n"
 
@@ -52,15 +55,21 @@ def install_wheels(pins: Sequence[Pin], target: Path, python: str, platform: str
 
 
 def _unpack(pins: Sequence[Pin], target: Path, python: str, platform: str, seconds: float) -> None:
+    wheels = [pin for pin in pins if not pin.backend]
+    if wheels:
+        _unpack_wheels(wheels, target, python, platform, seconds)
+    for pin in pins:
+        if pin.backend:
+            unpack_source(pin, target, python, seconds=seconds)
+
+
+def _unpack_wheels(pins: Sequence[Pin], target: Path, python: str, platform: str, seconds: float) -> None:
     done = _run_uv(pins, target, python, platform, seconds)
     if done.returncode == 0:
         return
-    said = _SECRET.sub("://***@", done.stderr).strip()[-3000:]
     wheelless = _wheelless(done.stderr)
     if not wheelless:
-        if _OFFLINE.search(said):
-            raise RegistryUnavailableError(f"the package index does not answer:\n{said}")
-        raise DependencyLockError(f"the locked packages ({len(pins)}) cannot be installed:\n{said}")
+        raise refusal(done, f"the locked packages ({len(pins)}) cannot be installed")
     # uv names the first one only: ask about the others.
     others = [pin for pin in pins if pin.name not in wheelless]
     while more := _wheelless(_run_uv(others, target, python, platform, seconds, "--dry-run").stderr):
@@ -68,27 +77,21 @@ def _unpack(pins: Sequence[Pin], target: Path, python: str, platform: str, secon
         others = [pin for pin in others if pin.name not in more]
     raise DependencyLockError(
         f"no wheel for {platform}, Python {python}: {', '.join(sorted(wheelless))}. A release is never built from "
-        f"sources: choose versions that have wheels, or put built wheels into your index.\n{said}"
+        f"sources: choose versions that have wheels, or put built wheels into your index.\n{said(done)}"
     )
 
 
 def _run_uv(
     pins: Sequence[Pin], target: Path, python: str, platform: str, seconds: float, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    command = [
-        *(uv_command(), "pip", "install", "--quiet", "--color", "never", "--requirement", "requirements.txt"),
-        *("--target", str(target), "--python", sys.executable, "--python-version", python),
-        *("--python-platform", UV_PLATFORMS[platform], "--only-binary", ":all:", "--no-deps", "--require-hashes"),
-        *("--no-compile-bytecode", "--no-python-downloads", *options),
+    arguments = [
+        *("pip", "install", "--requirement", "requirements.txt", "--target", str(target), "--python", sys.executable),
+        *("--python-version", python, "--python-platform", UV_PLATFORMS[platform], "--only-binary", ":all:"),
+        *("--no-deps", "--require-hashes", "--no-compile-bytecode", *options),
     ]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".lock-") as folder:
         (Path(folder) / "requirements.txt").write_text("".join(f"{pin.line()}\n" for pin in pins))
-        try:
-            return subprocess.run(
-                command, cwd=folder, env=uv_environment(), capture_output=True, text=True, timeout=seconds, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RegistryUnavailableError(f"the locked packages were not there within {seconds:.0f} s") from error
+        return call_uv(arguments, Path(folder), seconds)
 
 
 def _wheelless(output: str) -> set[str]:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from slipway.errors import DependencyLockError
 from slipway.images.layer import content_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # Distributions of 8 MB or more installed that models commonly need. One that is missing here only lies in the tail.
 HEAVY = (
@@ -30,11 +34,16 @@ _HASH = re.compile(r"--hash[= ](\S+)")
 
 @dataclass(frozen=True, order=True)
 class Pin:
-    """One locked package: normalised name, requirement as written, hashes in order."""
+    """One locked package: normalised name, requirement as written, hashes in order.
+
+    ``backend`` is empty for a wheel. For a package that may be built from its source it holds the locked packages that
+    build it.
+    """
 
     name: str
     requirement: str
     hashes: tuple[str, ...]
+    backend: tuple[str, ...] = ()
 
     def line(self) -> str:
         """Write it as a requirements file wants it."""
@@ -50,7 +59,7 @@ class WheelGroup:
 
     def key(self, python: str, platform: str) -> str:
         """Derive the key of the layer: equal keys mean equal content."""
-        content = [[pin.requirement, *pin.hashes] for pin in self.pins]
+        content = [[pin.requirement, *pin.hashes, *pin.backend] for pin in self.pins]
         return content_key(_FORMAT, python, platform, content)
 
     def tag(self, python: str, platform: str) -> str:
@@ -58,17 +67,22 @@ class WheelGroup:
         return f"{self.name}-{self.key(python, platform)}"
 
 
-def parse_pins(lock: str) -> tuple[Pin, ...]:
+def parse_pins(lock: str, built: Mapping[str, Sequence[str]] | None = None) -> tuple[Pin, ...]:
     """Read the packages of a lock in the format of requirements files with hashes, sorted by name.
 
     Comments, order and the indexes that a lock may name do not matter.
+
+    Args:
+        lock: the lock's text.
+        built: by name, the packages that may be built from their source, and the locked packages that build each.
 
     Raises:
         DependencyLockError: an entry has no hash, or there is a line that is no package.
     """
     joined = re.sub(r"\\\n", " ", lock)
     lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines())
-    return tuple(sorted(_pin(line) for line in lines if line and not line.startswith("-")))
+    pins = sorted(_pin(line) for line in lines if line and not line.startswith("-"))
+    return tuple(replace(pin, backend=tuple((built or {}).get(pin.name, ()))) for pin in pins)
 
 
 def _pin(line: str) -> Pin:
