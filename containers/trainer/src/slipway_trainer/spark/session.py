@@ -57,6 +57,10 @@ def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str
     os.environ["PYSPARK_PYTHON"] = wanted.get("spark.pyspark.python") or os.environ.get(
         "PYSPARK_PYTHON", sys.executable
     )
+    if is_local(wanted):
+        # Spark looks its own host's name up before it reads a property, and ends where nothing knows that name, as in
+        # containers without a network.
+        os.environ.setdefault("SPARK_LOCAL_IP", LOCAL_CONFIGURATION["spark.driver.host"])
     wanted = {**(LOCAL_CONFIGURATION if is_local(wanted) else _without_local_binding()), **wanted}
     from pyspark.sql import SparkSession
 
