@@ -62,8 +62,8 @@ bench-%: $(DEV_READY)
 
 requirements: $(DEV_READY) ## export requirements.txt (runtime only) and the trainer image's lock from uv.lock
 	@PATH="$(CURDIR)/$(BIN):$$PATH" uv export --quiet --frozen --no-default-groups --no-hashes --no-emit-workspace --no-header --output-file requirements.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" uv export --quiet --frozen --no-default-groups --no-annotate --no-emit-workspace --no-header --package slipway-trainer --output-file containers/trainer/requirements.lock
-	@echo "requirements.txt and containers/trainer/requirements.lock written"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" uv export --quiet --frozen --no-default-groups --no-annotate --no-emit-workspace --no-header --package slipway-trainer --output-file containers/trainer/src/slipway_trainer/requirements.lock
+	@echo "requirements.txt and containers/trainer/src/slipway_trainer/requirements.lock written"
 
 clean: down ## remove what the stack and the tests wrote (var/), not .venv
 	@rm -rf var

@@ -1,12 +1,12 @@
-"""The Dockerfile's image in a real engine, as SageMaker runs it: ``docker run IMAGE train``.
+"""The trainer's image in a real engine, as SageMaker runs it: ``docker run IMAGE train``.
 
-The build has neither a base image nor a package index: it starts from nothing and leaves out the step that installs.
-This machine lends its interpreter and the packages of its environment, read-only, where the image would have them.
+Slipway builds it, a registry has it, the engine pulls it. The build has no base image, and its packages would be a
+gigabyte: this machine lends its interpreter and the packages of its environment, read-only, where the image would have
+them.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -18,47 +18,42 @@ import pytest
 from trainer_rows import FEATURES, make_rows
 from training_job import TrainingJob
 
+from slipway.artifacts.lock import DependencyLock
+from slipway.images.docker_engine import write_login
+from slipway.images.trainer_image import TrainerRequest, build_trainer_image
+from tests.integration.slipway.images.conftest import DockerRegistry, free_port
+
 pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.long]
-ROOT = Path(__file__).resolve().parents[3]
 HOST_FOLDERS = [folder for folder in ("/usr", "/lib", "/lib64", "/bin") if Path(folder).exists()]
 PACKAGES = Path(pytest.__file__).parents[1]
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 USER = 1000
 
 
-def docker(*arguments: str, text: str | None = None) -> str:
-    done = subprocess.run(["docker", *arguments], input=text, capture_output=True, text=True, check=False, timeout=240)
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
     return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The image's name; all of the Dockerfile but what needs a network."""
-    lines = (ROOT / "containers" / "trainer" / "Dockerfile").read_text().replace("\\\n", "").splitlines()
-    kept = [line for line in lines if not re.match(r"RUN |COPY .*requirements\.lock", line)]
-    assert len(lines) - len(kept) == 2
-    name = f"slipway-trainer-test:{tmp_path_factory.getbasetemp().name}"
-    docker(
-        "build",
-        "--build-arg",
-        "BASE=scratch",
-        "--tag",
-        name,
-        "--file",
-        "-",
-        str(_context(tmp_path_factory)),
-        text="\n".join(kept),
-    )
-    yield name
-    docker("image", "rm", "--force", name)
-
-
-def _context(folders: pytest.TempPathFactory) -> Path:
-    """Just what the Dockerfile copies: an engine without BuildKit is sent all of the context."""
-    context = folders.mktemp("context")
-    for source in ("containers/trainer/src/slipway_trainer", "include/slipway"):
-        shutil.copytree(ROOT / source, context / source, ignore=shutil.ignore_patterns("__pycache__"))
-    return context
+    """The image's name in the engine; all of it but base and packages."""
+    if not shutil.which("docker-registry"):
+        pytest.skip("docker-registry is not installed (Debian package docker-registry)")
+    folder = tmp_path_factory.mktemp("registry")
+    registry = DockerRegistry(folder, free_port())
+    registry.start()
+    try:
+        no_packages = DependencyLock.from_text("", key="none", python=HERE, platform="linux/amd64")
+        request = TrainerRequest("slipway/trainer", "scratch", HERE, "linux/amd64", no_packages)
+        built = build_trainer_image(request, registry.client(), cache_dir=folder / "cache")
+        write_login(registry.client(), folder / "login")
+        docker("--config", str(folder / "login"), "pull", "--quiet", built.uri)
+    finally:
+        registry.stop()
+    yield built.uri
+    docker("image", "rm", "--force", built.uri)
 
 
 @pytest.fixture
@@ -74,7 +69,14 @@ def start(image: str, tmp_path: Path) -> Iterator[Callable[..., str]]:
     containers = []
 
     def run(training: TrainingJob, *options: str) -> str:
-        place = ["--volume", f"{training.root}:/opt/ml", "--env", "PATH=/opt/python:/usr/bin:/bin", "--tmpfs", "/tmp"]
+        place = [
+            "--volume",
+            f"{training.root}:/opt/ml",
+            "--env",
+            "PATH=/opt/python:/usr/bin:/bin",
+            "--tmpfs",
+            "/tmp:exec",
+        ]
         containers.append(docker("run", "--detach", "--network", "none", *place, *mounts, *options, image, "train"))
         return containers[-1]
 
@@ -154,3 +156,17 @@ def test_the_first_process_of_a_container_ends_on_sigterm(start, training):
         time.sleep(0.1)
     docker("stop", "--time", "110", container)  # SageMaker kills after 120 s, with 137
     assert ended(container) == 128 + 15
+
+
+def test_spark_trains_in_a_container_as_a_user_that_the_image_did_not_know(start, training):
+    shutil.copy(Path(__file__).parent / "spark" / "pipelines.py", training.channel("code"))
+    training.hyperparameters({"maxIter": "2"})
+    spark = {"spark.master": "local[1]"}
+    training.job(champion=None, engine="spark", spark=spark, template="channel://code/pipelines.py:make", dry_run=True)
+    container = start(training)
+    assert ended(container) == 0, logs(container)
+    assert f"going on as user {USER}" in logs(container)
+    result = training.result
+    assert sum(result["rows"].values()) == 800
+    assert result["metrics"]["candidate"]["areaUnderROC"] > 0.7
+    assert {path.stat().st_uid for path in (training.root / "output" / "data").iterdir()} == {USER}

@@ -41,7 +41,7 @@ services = typer.Typer(no_args_is_help=True, help="The services that the project
 app.add_typer(services, name="services")
 expectations = typer.Typer(no_args_is_help=True, help="What new training data has to look like.")
 app.add_typer(expectations, name="expectations")
-images = typer.Typer(no_args_is_help=True, help="The images that releases are.")
+images = typer.Typer(no_args_is_help=True, help="The images that releases are, and the one that trains.")
 app.add_typer(images, name="image")
 
 
@@ -367,6 +367,24 @@ def inspect_image(
     from slipway.cli.images import inspect_release
 
     inspect_release(release, service, project, as_json)
+
+
+@images.command("trainer")
+def make_trainer(
+    python: Annotated[
+        str | None,
+        typer.Option(
+            help="Python of the image, as 3.11: the one that the champion was trained with; else this one's.",
+            show_default=False,
+        ),
+    ] = None,
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build the image that trains and push it to the account's registry, unless it is there; print it by digest."""
+    from slipway.cli.images import make_trainer
+
+    make_trainer(python or f"{sys.version_info.major}.{sys.version_info.minor}", project, as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""``slipway image inspect`` and ``slipway serve``: what is in a release, and the release itself on this machine."""
+"""``slipway image`` and ``slipway serve``: what is in a release, the release here, and the image that trains."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from slipway.cli.account import Account
 from slipway.errors import InvalidInputError
 from slipway.images.inspection import ImageDifference, ImageReport, difference, inspect_image
 from slipway.images.local_run import HOST, run_container, run_process
+from slipway.images.progress import silent
 from slipway.images.unpack import unpack_release
 
 if TYPE_CHECKING:
@@ -82,6 +83,47 @@ def serve_release(
     cache = default_cache_dir() / "serve"
     root = unpack_release(registry, repository, report, cache, _tell)
     return run_process(report, root, port, cache)
+
+
+def make_trainer(python: str, project: Path | None, as_json: bool) -> None:
+    """Print the trainer's image in the account's registry, built and pushed when it is not there.
+
+    Args:
+        python: minor version of its interpreter.
+        project: project folder, or None.
+        as_json: print JSON.
+
+    Raises:
+        SlipwayError: there is no base image, the packages cannot be installed, or AWS does not answer or refuses.
+    """
+    from slipway.images.cache import default_cache_dir
+    from slipway.images.trainer_image import provide_trainer_image
+
+    account = Account.open(project)
+    cache = default_cache_dir() / "images"
+    said = silent if as_json else _tell_done
+    ecr = account.session.client("ecr")
+    built = provide_trainer_image(ecr, account.platform, python, cache_dir=cache, on_progress=said)
+    size = sum(layer.size for layer in built.layers)
+    if as_json:
+        shown = {
+            "uri": built.uri,
+            "python": python,
+            "reused": built.reused,
+            "size_bytes": size,
+            "bytes_pushed": built.bytes_pushed,
+            "seconds": round(built.seconds, 1),
+        }
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    how = "was there" if built.reused else f"built, {built.bytes_pushed / _MEBIBYTE:.1f} MiB sent"
+    typer.echo(built.uri)
+    typer.echo(f"{len(built.layers)} layers, {size / _MEBIBYTE:.1f} MiB to pull; {how}, {built.seconds:.1f} s")
+
+
+def _tell_done(progress: Progress) -> None:
+    if progress.total_bytes and progress.done_bytes == progress.total_bytes:
+        _tell(progress)
 
 
 def _tell(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""``slipway image inspect`` and ``slipway serve`` against the AWS stand-in and a release that the operator built."""
+"""``slipway image`` and ``slipway serve`` against the AWS stand-in and a release that the operator built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from slipway.artifacts.lock import DependencyLock
 from slipway.cli.app import app
+from slipway.images import trainer_image
 from slipway.state import EndpointState, Serving
 from tests.integration.slipway_airflow.conftest import REGION, Service
 from tests.integration.slipway_airflow.test_ecr_image_build import Build, build  # noqa: F401  # a fixture
@@ -108,3 +110,24 @@ def test_the_champion_is_run_from_its_own_packages(
     assert f"release {identifier}" in ended.stdout
     root = next(path for path in (project / "cache" / "serve").iterdir() if len(path.name) == 64)
     assert (root / "opt" / "slipway" / "model" / "engine.json").exists()
+
+
+def test_the_trainers_image_is_built_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "iniconfig==2.1.0 --hash=sha256:9deba5723312380e77435581c6bf4935c94cbfab9b1ed33ef8d238ea168eb760\n"
+    small = DependencyLock.from_text(text, key="trainer", python="3.11", platform="linux/amd64")
+    monkeypatch.setattr(trainer_image, "trainer_lock", lambda *_: small)  # the real one is a gigabyte
+    first = run(project, "image", "trainer", "--python", "3.11")
+    assert first.exit_code == 0, first.output
+    uri = next(line for line in first.stdout.splitlines() if "@sha256:" in line)
+    assert "/slipway/trainer@sha256:" in uri
+    assert "MiB to pull; built, " in first.stdout
+
+    again = json.loads(run(project, "image", "trainer", "--python", "3.11", "--json").stdout)
+    assert (again["uri"], again["reused"], again["bytes_pushed"]) == (uri, True, 0)
+    assert 0 < again["size_bytes"] < 50_000_000
+
+
+def test_a_trainer_for_a_python_without_a_base_is_refused(project: Path) -> None:
+    refused = run(project, "image", "trainer", "--python", "3.13")
+    assert refused.exit_code == 1
+    assert 'add base_images: {"3.13": <image with Python 3.13>} there' in refused.output

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
     ("file", "options"),
     [
         ("requirements.txt", ["--no-hashes"]),
-        ("containers/trainer/requirements.lock", ["--no-annotate", "--package", "slipway-trainer"]),
+        ("containers/trainer/src/slipway_trainer/requirements.lock", ["--no-annotate", "--package", "slipway-trainer"]),
     ],
 )
 def test_requirements_are_those_of_the_lock(file: str, options: list[str]) -> None:
