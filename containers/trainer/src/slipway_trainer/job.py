@@ -136,6 +136,8 @@ class Job:
         improvements: ``(metric, confidence in percent)`` whose paired intervals are wanted.
         slices: Columns by whose values the metrics are also given.
         spark: Spark properties.
+        submitted: This process was started by spark-submit, with those properties: the session is taken as it is. Said
+            by :mod:`slipway_trainer.submitted`, not by who writes the job.
         template: ``path/of/file.py:function`` that makes the unfitted pipeline of a first training.
         retrainer: ``path/of/file.py:Class`` that overrides parts of the training.
         tracking_uri: MLflow server.
@@ -173,6 +175,7 @@ class Job:
     improvements: tuple[tuple[str, float], ...] = ()
     slices: tuple[str, ...] = ()
     spark: dict[str, str] = field(default_factory=dict)
+    submitted: bool = False
     template: str | None = None
     retrainer: str | None = None
     experiment: str = "retrain"

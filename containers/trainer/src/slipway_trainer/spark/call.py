@@ -26,7 +26,12 @@ def call(job: Job) -> dict[str, Any]:
         raise TrainingError("the job names no function to call")
     function = named(job.call.function)
     with tempfile.TemporaryDirectory(prefix="slipway-spark-") as folder:
-        session = start_session(f"{job.service} {job.call.function}", cache_dir=Path(folder), configuration=job.spark)
+        session = start_session(
+            f"{job.service} {job.call.function}",
+            cache_dir=Path(folder),
+            configuration=job.spark,
+            submitted=job.submitted,
+        )
         tell(f"Spark {session.version} is up")
         try:
             result: dict[str, Any] = function(session, **job.call.options)

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from slipway_trainer.spark.shared import SharedFolder
+from slipway_trainer.spark.shared_objects import SharedObjects
 
 
-def flavor(shared: SharedFolder) -> Any:
+def flavor(shared: SharedFolder | SharedObjects) -> Any:
     """What ``mlflow.models.Model.log`` needs in place of ``mlflow.spark``: the same files, saved without Java here."""
 
     def save_model(

@@ -54,7 +54,9 @@ def land(job: Job) -> dict[str, Any]:
         raise TrainingError("the job names nothing to land")
     with tempfile.TemporaryDirectory(prefix="slipway-land-") as folder:
         tell(f"starting Spark ({place_of(job.spark)})")
-        spark = start_session(f"{job.service} landing", cache_dir=Path(folder), configuration=job.spark)
+        spark = start_session(
+            f"{job.service} landing", cache_dir=Path(folder), configuration=job.spark, submitted=job.submitted
+        )
         try:
             return _land(spark, job, job.landing)
         finally:

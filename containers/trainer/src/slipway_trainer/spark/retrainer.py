@@ -26,8 +26,8 @@ from slipway_trainer.retrainer import Estimator, Retrainer, Split
 from slipway_trainer.spark.flavor import flavor, pyfunc_model
 from slipway_trainer.spark.frame_split import TIME, FrameTimes, class_counts, sides
 from slipway_trainer.spark.golden import GOLDEN_FILE, golden_document
-from slipway_trainer.spark.session import is_local, place_of, start_session, stop_session
-from slipway_trainer.spark.shared import SharedFolder
+from slipway_trainer.spark.session import place_of, runs_here, start_session, stop_session
+from slipway_trainer.spark.shared import SharedFolder, shared_place
 from slipway_trainer.spark.source import FORMAT, ObjectSource
 from slipway_trainer.spark.times import micros
 from slipway_trainer.split import find_bounds, guard
@@ -43,9 +43,14 @@ class SparkRetrainer(Retrainer[DataFrame]):
 
     def __init__(self, job: Any, reader: Any, workdir: Path) -> None:
         super().__init__(job, reader, workdir)
-        self.shared = SharedFolder(job.spark, workdir)
-        tell(f"starting Spark ({place_of(job.spark)})")
-        self.spark = start_session(f"{job.service} retrain", cache_dir=workdir, configuration=job.spark)
+        self.shared = shared_place(job, workdir)
+        tell(f"starting Spark ({'as submitted' if job.submitted else place_of(job.spark)})")
+        self.spark = start_session(
+            f"{job.service} retrain", cache_dir=workdir, configuration=job.spark, submitted=job.submitted
+        )
+        self._here = runs_here(self.spark)
+        if job.submitted and self._here:  # it needs nothing that is shared, and may not know s3://
+            self.shared = SharedFolder({}, workdir)
         self.spark.dataSource.register(ObjectSource)
         tell(f"Spark {self.spark.version} is up")
         self._persisted: list[DataFrame] = []
@@ -182,7 +187,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
 
         signature = saved.info.signature if saved else self._signature(fitted, example)
         how: dict[str, Any] = {"flavor": flavor(self.shared), "validate_serving_input": False}
-        if is_local(self.job.spark):
+        if self._here:
             how = {"flavor": mlflow.spark, "dfs_tmpdir": (self.workdir / "mlflow").as_uri()}
         return Model.log(
             None,
@@ -210,7 +215,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
         """The logged model, read back from its files."""
         import mlflow
 
-        if is_local(self.job.spark):
+        if self._here:
             return mlflow.pyfunc.load_model(info.model_uri)
         saved = fetch(Champion(0, info.model_uri), self.workdir / "logged")
         return pyfunc_model(self.spark, saved, self.open(saved))

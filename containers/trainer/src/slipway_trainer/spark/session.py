@@ -29,7 +29,15 @@ LOCAL_CONFIGURATION: Mapping[str, str] = {
 }
 
 
-def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str] | None = None) -> Any:
+#: The oldest Spark whose Python data sources, which read the objects, are there; and where EMR Serverless has it:
+#: https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/release-version-emr-spark-8.0.0.html
+_OLDEST_MAJOR = 4
+_EMR_RELEASE = "emr-spark-8.0.0"
+
+
+def start_session(
+    name: str, *, cache_dir: Path, configuration: Mapping[str, str] | None = None, submitted: bool = False
+) -> Any:
     """Start a Spark session.
 
     Args:
@@ -37,6 +45,7 @@ def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str
         cache_dir: Where a wrapper for Java may be written, see :func:`find_java_home`.
         configuration: Spark properties; ``spark.master`` names a cluster manager, ``spark.remote`` a server of Spark
             Connect. Without either, Spark runs on this machine, on all cores.
+        submitted: spark-submit has started this process, with that configuration: nothing of it is set again.
 
     Returns:
         The session.
@@ -45,6 +54,8 @@ def start_session(name: str, *, cache_dir: Path, configuration: Mapping[str, str
         UnavailableError: No cluster manager answers at that address.
         TrainingError: Something is missing that it would be found by.
     """
+    if submitted:
+        return _submitted_session(name)
     wanted = dict(configuration or {})
     if not is_local(wanted):
         _send_our_code()
@@ -105,6 +116,32 @@ def place_of(configuration: Mapping[str, str]) -> str:
 def is_local(configuration: Mapping[str, str]) -> bool:
     """Whether Spark is to run on this machine alone, in processes that have our packages."""
     return CONNECT not in configuration and configuration.get("spark.master", "local").startswith("local")
+
+
+def runs_here(session: Any) -> bool:
+    """Whether a session runs on this machine alone, whoever began it."""
+    if type(session).__module__.startswith("pyspark.sql.connect"):
+        return False
+    return str(session.sparkContext.master).startswith("local")
+
+
+def _submitted_session(name: str) -> Any:
+    """A session with what spark-submit was given. Of ours only what nobody has set, and what changes while it runs."""
+    import pyspark
+    from pyspark.sql import SparkSession
+
+    if int(pyspark.__version__.partition(".")[0]) < _OLDEST_MAJOR:
+        raise TrainingError(
+            f"this Spark is {pyspark.__version__}; expected {_OLDEST_MAJOR}.0 or later, whose Python data sources read "
+            f"the rows. On EMR Serverless that is an application of release {_EMR_RELEASE} or later"
+        )
+    _send_our_code()
+    session = SparkSession.builder.appName(name).getOrCreate()
+    given = session.sparkContext.getConf()
+    for key, value in _of_sessions().items():
+        if not given.contains(key):
+            session.conf.set(key, value)
+    return session
 
 
 def _require_yarn(configuration: Mapping[str, str]) -> None:

@@ -12,9 +12,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slipway_trainer.job import Job
 from slipway_trainer.problem import TrainingError
+from slipway_trainer.s3_folder import S3Folder
+from slipway_trainer.spark.shared_objects import SharedObjects
 
 PROPERTY = "spark.slipway.folder"
+
+
+def shared_place(job: Job, workdir: Path) -> SharedFolder | SharedObjects:
+    """What a training shares with Spark's machines: a folder of theirs, or one in S3 when Spark was submitted to.
+
+    Args:
+        job: The job.
+        workdir: What is taken when the job names nothing.
+
+    Raises:
+        TrainingError: There is no such folder, or it cannot be written to.
+    """
+    named = job.spark.get(PROPERTY, "")
+    if job.submitted and named.startswith("s3://"):
+        return SharedObjects(S3Folder(named, job.region, job.s3_endpoint_url))
+    return SharedFolder(job.spark, workdir)
 
 
 class SharedFolder:
