@@ -17,6 +17,8 @@ from slipway_localaws.autoscaling.actuator import Actuator
 from slipway_localaws.cloudwatch import api as cloudwatch
 from slipway_localaws.cloudwatch.alarm_watch import AlarmWatch
 from slipway_localaws.cloudwatch.series import MetricStore
+from slipway_localaws.emr_serverless import control_plane as emr_serverless
+from slipway_localaws.emr_serverless.job_runs import JobHost
 from slipway_localaws.faults import Faults
 from slipway_localaws.front import Front
 from slipway_localaws.hosting.container_logs import ContainerLogs
@@ -74,6 +76,8 @@ class StandIn:
         ecr.install(blobs, signer)
         sagemaker.install(self.controller, images)
         self.controller.listeners.append(send_status)
+        self.jobs = JobHost(self.folder.job_runs, f"http://127.0.0.1:{settings.port}", self.store.note)
+        emr_serverless.install(self.jobs)
         scaling_targets.install()
         Actuator(self.controller, self.metrics, settings.scaling_period_seconds, self.store.note)
         cloudwatch.install(self.metrics, AlarmWatch(self.metrics, self.store.note))
@@ -106,6 +110,7 @@ class StandIn:
         ]
         tidy(self.folder, self._blobs, endpoints)
         self.controller.restore(endpoints)
+        self.jobs.restore()
         self.store.start()
 
     def health(self) -> dict[str, Any]:
@@ -121,6 +126,7 @@ class StandIn:
     def close(self) -> None:
         """Stop the containers and save everything."""
         self.controller.close()
+        self.jobs.close()
         self.container_logs.flush()
         self.recorder.flush()
         self.metrics.flush()

@@ -56,6 +56,11 @@ class StateFolder:
         return self.root / "logs"
 
     @property
+    def job_runs(self) -> Path:
+        """Folders of EMR Serverless's job runs, while they run."""
+        return self.root / "job-runs"
+
+    @property
     def objects(self) -> Path:
         """Bodies of S3 objects."""
         return self.root / "s3"

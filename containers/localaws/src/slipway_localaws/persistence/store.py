@@ -28,7 +28,7 @@ _SWEEP_SECONDS = 30.0
 #: pickled at every change, since a request to one service may change another (S3 notifies SQS).
 _LARGE = frozenset({"s3", "logs", "ec2"})
 #: Services whose requests are answered only when they are saved.
-_SAVED_BEFORE_ANSWER = frozenset({"sagemaker", "application-autoscaling"})
+_SAVED_BEFORE_ANSWER = frozenset({"sagemaker", "application-autoscaling", "emr-serverless"})
 _ALIASES = {"monitoring": "cloudwatch"}
 
 

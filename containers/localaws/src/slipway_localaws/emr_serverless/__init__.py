@@ -1,0 +1,1 @@
+"""EMR Serverless: job runs that this machine's Spark really runs."""
