@@ -124,7 +124,7 @@ def test_bad_data_is_left_as_a_failure_of_that_kind(submission, job):
     [
         ("no json", "is not a job"),
         ('{"service": "x"}', "the job is not valid"),
-        ("missing", "cannot read run/job.json"),
+        (None, "cannot read run/job.json"),
     ],
 )
 def test_a_job_that_is_none_is_told(submission, text, told):

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from slipway.spec.section import Section, TextRule, broken_rule
-from slipway.spec.values import InstanceType, KmsKey, RoleReference, SecurityGroupId, SubnetId, unique
+from slipway.spec.values import InstanceType, KmsKey, RoleReference, S3Prefix, SecurityGroupId, SubnetId, unique
 
 TrainingImage = Annotated[
     str,
@@ -25,6 +25,16 @@ SecretName = Annotated[
         "the name or ARN of a secret in AWS Secrets Manager",
         r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+|[\w/+=.@-]+",
         512,
+    ),
+]
+
+
+S3Archive = Annotated[
+    str,
+    TextRule(
+        "a packed Python environment in S3, such as s3://bucket/trainer.tar.gz",
+        r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[\w./+=@-]+\.(?:tar\.gz|tgz)",
+        1024,
     ),
 ]
 
@@ -73,10 +83,37 @@ class SageMakerSpec(Section):
         return self
 
 
+class EmrServerlessSpec(Section):
+    """A job run on an EMR Serverless application for each training; `retrain.spark` holds its Spark properties."""
+
+    application_id: Annotated[
+        str, TextRule("the id of an EMR Serverless application, such as 00f1a2b3c4d5e6f7", r"[0-9a-z]+", 64)
+    ] = Field(description="EMR Serverless application of type Spark, release `emr-spark-8.0.0` or later.")
+    role: RoleReference | None = Field(
+        None, description="IAM role of the job run, name or ARN; left out: `execution_role` of platform.yaml."
+    )
+    archive: S3Archive | None = Field(
+        None,
+        description="Packed Python environment with the trainer, `s3://bucket/trainer.tar.gz`; left out: the "
+        "application's image has it.",
+    )
+    log_uri: S3Prefix | None = Field(
+        None, description="Folder in S3 of the job runs' logs; left out: beside the run in the artifact bucket."
+    )
+    mlflow_secret: SecretName | None = Field(
+        None,
+        description='Secret with MLflow\'s credentials, `{"username": …, "password": …}` or `{"token": …}`, in Secrets '
+        "Manager; the role reads it.",
+    )
+
+
 class ComputeSpec(Section):
     """What trains in place of a process beside the task: exactly one of its members."""
 
     sagemaker: SageMakerSpec | None = Field(None, description="SageMaker training jobs.")
+    emr_serverless: EmrServerlessSpec | None = Field(
+        None, description="Job runs of EMR Serverless, for `engine: spark`."
+    )
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
@@ -90,7 +127,8 @@ class ComputeSpec(Section):
     @property
     def mlflow_secret(self) -> str | None:
         """The secret with MLflow's credentials."""
-        return self.sagemaker.mlflow_secret if self.sagemaker else None
+        found = self.sagemaker or self.emr_serverless
+        return found.mlflow_secret if found else None
 
     @property
     def wait_hours(self) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from slipway.errors import InvalidInputError
-from slipway.spec.compute import ComputeSpec
+from slipway.spec.compute import ComputeSpec, EmrServerlessSpec
 from slipway.spec.prepare import PrepareSpec
 from slipway.spec.section import Section, TextRule, broken_rule
 from slipway.spec.values import ConnectionId, S3Prefix, Schedule, Timezone, unique
@@ -184,6 +184,8 @@ class RetrainSpec(Section):
         if self.data.table is not None:
             self._check_catalog()
         self._check_checkpoints()
+        if self.compute is not None and self.compute.emr_serverless is not None:
+            self._check_emr_serverless(self.compute.emr_serverless)
         self._check_metrics()
         return self
 
@@ -200,6 +202,19 @@ class RetrainSpec(Section):
         if sagemaker and sagemaker.checkpoints and self.retrainer is None:
             expected = "a retrainer of your own beside checkpoints: ours begin anew"
             raise broken_rule(expected, "compute", "sagemaker", "checkpoints")
+
+    def _check_emr_serverless(self, emr: EmrServerlessSpec) -> None:
+        """It runs Spark alone, with a master of its own; a table's rows are landed beside the task."""
+        if self.engine != "spark":
+            raise broken_rule("engine: spark, since compute.emr_serverless runs Spark alone", "engine")
+        for name in ("spark.master", "spark.remote", "spark.submit.deployMode"):
+            if name in self.spark:
+                raise broken_rule(f"no {name} beside compute.emr_serverless, which has its own", "spark", name)
+        if emr.archive and "spark.archives" in self.spark:
+            raise broken_rule("spark.archives or compute.emr_serverless.archive, not both", "spark", "spark.archives")
+        if self.data.table is not None:
+            expected = "data.s3 or data.jdbc beside compute.emr_serverless: a table is read by the worker's own Spark"
+            raise broken_rule(expected, "data", "table")
 
     def _check_metrics(self) -> None:
         """A retrainer may compute metrics of its own; without one the names are known."""

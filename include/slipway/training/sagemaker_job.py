@@ -131,6 +131,11 @@ class SageMakerTraining:
         self._output = ""
 
     @property
+    def order(self) -> JobOrder:
+        """What was ordered."""
+        return self._order
+
+    @property
     def name(self) -> str:
         """The job's name."""
         return self._name

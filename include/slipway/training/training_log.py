@@ -66,7 +66,7 @@ class TrainingLog:
                 self._logs.get_log_events, logGroupName=self._group, logStreamName=stream, startFromHead=True
             )
             answer = read(nextToken=token) if token else read()
-            found += [_line(event["message"]) for event in answer["events"]]
+            found += [printable(event["message"]) for event in answer["events"]]
             self._tokens[stream] = answer["nextForwardToken"]
             # "If you have reached the end of the stream, it returns the same token you passed in."
             if answer["nextForwardToken"] == token:
@@ -74,6 +74,7 @@ class TrainingLog:
         return found
 
 
-def _line(text: str) -> str:
+def printable(text: str) -> str:
+    """What somebody else printed, as one line that a log page can show."""
     clean = _UNPRINTABLE.sub("", text.rstrip()).replace("\n", " ⏎ ")
     return clean if len(clean) <= _LONGEST_LINE else clean[: _LONGEST_LINE - 1] + "…"

@@ -9,11 +9,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 from slipway.endpoints.requests import Account
 from slipway.errors import SlipwayError
 from slipway.spec import project_dir
+from slipway.training.emr_job_run import emr_order
+from slipway.training.emr_serverless import EmrServerlessTraining
 from slipway.training.job import make_job
 from slipway.training.own_code import own_files
 from slipway.training.remote import require_reachable_mlflow, see_through
 from slipway.training.sagemaker_job import CODE_CHANNEL, SageMakerTraining, job_order
 from slipway.training.store import from_record
+from slipway_airflow.links.job_run import JobRunLogsLink
 from slipway_airflow.links.training_job import TrainingJobLink
 from slipway_airflow.operators.data_validate import VALIDATION
 from slipway_airflow.operators.retrain_task import RetrainTaskOperator
@@ -46,7 +49,7 @@ class RetrainOperator(RetrainTaskOperator):
     """
 
     template_fields = (*RetrainTaskOperator.template_fields, "evaluate_only")
-    operator_extra_links = (TrainingJobLink(),)
+    operator_extra_links = (TrainingJobLink(), JobRunLogsLink())
 
     def __init__(self, *, evaluate_only: bool | str = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -97,26 +100,36 @@ class RetrainOperator(RetrainTaskOperator):
     def _run_elsewhere(self, context: Context, compute: ComputeSpec, job: dict[str, Any]) -> dict[str, Any]:
         """Run the trainer where the spec says; its lines go to this task's log."""
         run = TaskRun.of(context)
-        place = f"s3://{self.bucket.name}/{self.store.key(run.run_id, 'training')}"
-        order = job_order(
-            self.spec,
-            self.platform,
-            Account(self.hook.account_id, self.hook.conn_region_name),
-            run_id=run.run_id,
-            document=job,
-            code=own_files(self._own_folder, [self.retrain.template, self.retrain.retrainer]),
-            place=place,
-        )
-        training = SageMakerTraining(self.hook.client("sagemaker"), self.bucket.s3, self.hook.client("logs"), order)
+        given: dict[str, Any] = {
+            "run_id": run.run_id,
+            "document": job,
+            "code": own_files(self._own_folder, [self.retrain.template, self.retrain.retrainer]),
+            "place": f"s3://{self.bucket.name}/{self.store.key(run.run_id, 'training')}",
+        }
+        training = self._training(compute, given)
         self._remote = training
+        return see_through(
+            training, lambda line: self.log.info("%s", line), on_start=lambda: self._started(context, run, training)
+        )
 
-        def started() -> None:
+    def _training(self, compute: ComputeSpec, given: dict[str, Any]) -> SageMakerTraining | EmrServerlessTraining:
+        account = Account(self.hook.account_id, self.hook.conn_region_name)
+        if compute.emr_serverless:
+            ordered = emr_order(self.spec, self.platform, account, **given)
+            return EmrServerlessTraining(self.hook.client("emr-serverless"), self.bucket.s3, ordered)
+        order = job_order(self.spec, self.platform, account, **given)
+        return SageMakerTraining(self.hook.client("sagemaker"), self.bucket.s3, self.hook.client("logs"), order)
+
+    def _started(self, context: Context, run: TaskRun, training: SageMakerTraining | EmrServerlessTraining) -> None:
+        """Note what was begun, or found, and lead to it."""
+        if isinstance(training, EmrServerlessTraining):
+            application, job_run = training.job_run
+            subject, detail = f"job run {job_run}", {"application_id": application, "name": training.name}
+            self._link_logs(context, training)
+        else:
+            subject, detail = f"training job {training.name}", {"image": training.order.image}
             self._link(context, training.name)
-            self.bucket.note(
-                self.spec.name, run, "training_started", f"training job {training.name}", image=order.image
-            )
-
-        return see_through(training, lambda line: self.log.info("%s", line), on_start=started)
+        self.bucket.note(self.spec.name, run, "training_started", subject, **detail)
 
     def _require_reachable_mlflow(self, compute: ComputeSpec) -> None:
         connection = self.registry.connection
@@ -124,7 +137,7 @@ class RetrainOperator(RetrainTaskOperator):
             self.registry.tracking_uri,
             has_credentials=bool(connection.login or connection.password or connection.extra_dejson.get("token")),
             secret=compute.mlflow_secret,
-            aws_endpoint_url=self.hook.endpoint_url("sagemaker"),
+            aws_endpoint_url=self.hook.endpoint_url("emr-serverless" if compute.emr_serverless else "sagemaker"),
         )
 
     @property
@@ -143,6 +156,17 @@ class RetrainOperator(RetrainTaskOperator):
             region_name=self.hook.conn_region_name,
             aws_partition=self.hook.conn_partition,
             job_name=job_name,
+        )
+
+    def _link_logs(self, context: Context, training: EmrServerlessTraining) -> None:
+        bucket, _, prefix = training.driver_logs.removeprefix("s3://").partition("/")
+        JobRunLogsLink.persist(
+            context=context,
+            operator=self,
+            region_name=self.hook.conn_region_name,
+            aws_partition=self.hook.conn_partition,
+            bucket_name=bucket,
+            prefix=prefix,
         )
 
     @staticmethod

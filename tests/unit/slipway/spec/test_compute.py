@@ -63,3 +63,45 @@ def test_spot_instances_are_waited_for_beside_the_training():
     compute = retrain({"sagemaker": section}, retrainer="own.py:Own").compute
     assert compute
     assert (compute.wait_hours, compute.mlflow_secret) == (2.0, "mlflow")
+
+
+def test_emr_serverless_needs_an_application_alone():
+    compute = retrain({"emr_serverless": {"application_id": "00f1a2b3"}}).compute
+    assert compute
+    assert compute.emr_serverless
+    assert (compute.mlflow_secret, compute.wait_hours) == (None, 0.0)
+    with_secret = retrain({"emr_serverless": {"application_id": "00f1a2b3", "mlflow_secret": "mlflow/trainer"}})
+    assert with_secret.compute
+    assert with_secret.compute.mlflow_secret == "mlflow/trainer"
+
+
+@pytest.mark.parametrize(
+    ("compute", "more", "told"),
+    [
+        ({"application_id": "00F1/x"}, {}, "the id of an EMR Serverless application"),
+        ({"archive": "s3://code/trainer.zip"}, {}, "a packed Python environment in S3"),
+        ({"log_uri": "s3://logs/emr"}, {}, "a folder in S3"),
+        ({}, {"engine": "python"}, "engine: spark, since compute.emr_serverless runs Spark alone"),
+        ({}, {"spark": {"spark.master": "yarn"}}, "no spark.master beside compute.emr_serverless"),
+        ({}, {"spark": {"spark.remote": "sc://x:1"}}, "no spark.remote beside compute.emr_serverless"),
+        (
+            {"archive": "s3://code/t.tar.gz"},
+            {"spark": {"spark.archives": "s3://x/y.tar.gz#z"}},
+            r"spark\.archives or compute\.emr_serverless\.archive, not both",
+        ),
+        (
+            {},
+            {"data": {"table": "sales.parcels"}, "time_column": "at"},
+            r"data\.s3 or data\.jdbc beside compute\.emr_serverless",
+        ),
+    ],
+)
+def test_what_emr_serverless_cannot_do_is_refused(compute, more, told):
+    with pytest.raises(ValidationError, match=told):
+        retrain({"emr_serverless": {"application_id": "00f1a2b3", **compute}}, **more)
+
+
+def test_two_kinds_of_compute_are_refused():
+    both = {"sagemaker": {"image": IMAGE}, "emr_serverless": {"application_id": "00f1"}}
+    with pytest.raises(ValidationError, match="exactly one of sagemaker and emr_serverless; found"):
+        retrain(both)

@@ -102,7 +102,7 @@ class Actions:
         run = backend.get_job_run(parameters["applicationId"], parameters["jobRunId"])
         if run.state in ENDED:
             raise ValidationException(f"Job run {run.id} is in state {run.state} and cannot be cancelled.")
-        run.move("CANCELLING", "")  # type: ignore[attr-defined]
+        run.move("CANCELLING")  # type: ignore[attr-defined]
         return {"applicationId": run.application_id, "jobRunId": run.id}
 
 

@@ -59,11 +59,12 @@ class HostedJobRun(JobRun):
         self.created_by = f"arn:aws:iam::{backend.account_id}:user/localaws"
         self.created_at = self.updated_at = datetime.now(UTC).replace(tzinfo=None)
         self.attempt = 1
-        self.move("SUBMITTED", "")
+        self.why_cancelled = ""
+        self.move("SUBMITTED")
 
-    def move(self, state: str, details: str) -> None:
-        """Take a state."""
-        self.state, self.state_details = state, details[:256]
+    def move(self, state: str, details: str = "") -> None:
+        """Take a state; AWS always gives details."""
+        self.state, self.state_details = state, details[:256] or f"Job run is {state.lower()}."
         self.updated_at = datetime.now(UTC).replace(tzinfo=None)
         self.total_execution_duration_seconds = int((self.updated_at - self.created_at).total_seconds())
 
@@ -119,12 +120,13 @@ class JobHost:
         except CannotRunError as error:
             self._move(run, "FAILED", str(error))
             return
-        self._move(run, "RUNNING", "", unless="CANCELLING")
+        self._move(run, "RUNNING", unless="CANCELLING")
         deadline = time.monotonic() + 60.0 * (run.execution_timeout_minutes or 1e9)
         logged = 0.0
         while process.exit_code is None and run.state != "CANCELLING" and not self._closing.is_set():
             if time.monotonic() > deadline:
-                self._move(run, "CANCELLING", "Job run timed out.")
+                run.why_cancelled = "Job run timed out."
+                self._move(run, "CANCELLING", run.why_cancelled)
                 break
             if time.monotonic() - logged > _LOG_SECONDS:
                 self._log(backend, run, process)
@@ -134,9 +136,9 @@ class JobHost:
         process.stop()
         self._log(backend, run, process)
         if run.state == "CANCELLING":
-            self._move(run, "CANCELLED", run.state_details or "")
+            self._move(run, "CANCELLED", run.why_cancelled)
         elif code == 0:
-            self._move(run, "SUCCESS", "")
+            self._move(run, "SUCCESS")
         else:
             told = "The stand-in was stopped." if code is None else f"Job failed, exit code {code}: see its logs."
             self._move(run, "FAILED", told)
@@ -154,7 +156,7 @@ class JobHost:
         archives = {name: _content(backend, uri) for name, uri in submission.archives.items()}
         return JobProcess(submission, _content(backend, submission.entry_point), archives, folder, role)
 
-    def _move(self, run: HostedJobRun, state: str, details: str, *, unless: str = "") -> None:
+    def _move(self, run: HostedJobRun, state: str, details: str = "", *, unless: str = "") -> None:
         with MOTO_LOCK:
             if run.state != unless:
                 run.move(state, details)
