@@ -34,7 +34,6 @@ class DriverLog:
     def __init__(self, s3: S3Client, uri: str) -> None:
         self._s3 = s3
         self._uri = uri
-        self._etag = ""
         self._read_bytes = 0
 
     def new_lines(self, *, ended: bool) -> list[str]:

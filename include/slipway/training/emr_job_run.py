@@ -186,7 +186,12 @@ def submit_parameters(order: EmrOrder) -> str:
         properties["spark.executorEnv.PYSPARK_PYTHON"] = _ARCHIVE_PYTHON
     properties |= {f"spark.emr-serverless.driverEnv.{key}": value for key, value in environment.items()}
     properties |= {key: value for key, value in order.properties.items() if key != SHARED_FOLDER}
-    return " ".join(f"--conf {shlex.quote(f'{key}={value}')}" for key, value in sorted(properties.items()))
+    return " ".join(f"--conf {_word(f'{key}={value}')}" for key, value in sorted(properties.items()))
+
+
+def _word(text: str) -> str:
+    """Quoted only where it falls apart otherwise: AWS shows values such as ``x.tar.gz#environment`` without quotes."""
+    return shlex.quote(text) if re.search(r"[\s'\"\\]", text) else text
 
 
 def unfit(application: Mapping[str, Any]) -> str:

@@ -69,6 +69,7 @@ class EmrServerlessTraining:
         self._run = ""
         self._log: DriverLog | None = None
         self._ended = False
+        self._starting = False
 
     @property
     def name(self) -> str:
@@ -118,12 +119,13 @@ class EmrServerlessTraining:
         return self._log.new_lines(ended=self._ended)
 
     def stop(self) -> None:
-        """Cancel the job run."""
-        if not self._run:
+        """Cancel the job run, also when its id has not arrived yet."""
+        run = self._run or (self._same_name() if self._starting else None)
+        if not run:
             return
         with aws_call(f"cancel the job run {self.name}"):
             try:
-                self._emr.cancel_job_run(applicationId=self._application, jobRunId=self._run)
+                self._emr.cancel_job_run(applicationId=self._application, jobRunId=run)
             except ClientError as error:
                 # One that has ended is refused with a ValidationException, one that is forgotten is not found.
                 if error_code(error) not in {"ValidationException", "ResourceNotFoundException"}:
@@ -165,6 +167,7 @@ class EmrServerlessTraining:
         self._put("job.json", json.dumps(order_document(order, self._attempt), indent=1).encode())
         for path, file in order.code.items():
             self._put(f"code/{path}", file.read_bytes())
+        self._starting = True
         self._put("entry_point.py", files("slipway_trainer").joinpath("entry_point.py").read_bytes())
         try:
             with aws_call(f"start the job run {self._attempt}"):

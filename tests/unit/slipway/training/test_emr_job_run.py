@@ -79,6 +79,13 @@ def test_an_archive_brings_its_own_python_to_driver_and_executors():
         assert found[f"spark.{name}"] == "./environment/bin/python"
 
 
+def test_words_are_quoted_only_where_they_would_fall_apart():
+    made = order(service({"spark": {"spark.a": "x y"}}, archive="s3://code/trainer.tar.gz"))
+    words = job_run_request(made, "a")["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"]
+    assert "--conf spark.archives=s3://code/trainer.tar.gz#environment " in words
+    assert "--conf 'spark.a=x y' " in words
+
+
 def test_logs_lie_beside_the_run_and_short_trainings_get_what_emr_takes():
     request = job_run_request(order(service({"max_hours": 0.01})), "a")
     logs = request["configurationOverrides"]["monitoringConfiguration"]["s3MonitoringConfiguration"]

@@ -68,6 +68,14 @@ class Stubbed:
         expected = {"applicationId": "00f1", "jobRunId": run}
         self.stub.add_response("get_job_run", {"jobRun": found}, expected)
 
+    def listed(self, run: str) -> None:
+        found = {
+            "applicationId": "00f1", "id": run, "name": self.order.job_name(1), "arn": self._arn(run),
+            "createdBy": ROLE, "createdAt": NOW, "updatedAt": NOW, "executionRole": ROLE, "state": "RUNNING",
+            "stateDetails": "-", "releaseLabel": "emr-spark-8.0.0",
+        }  # fmt: skip
+        self.stub.add_response("list_job_runs", {"jobRuns": [{**found, "name": "another", "id": "run6"}, found]})
+
     @staticmethod
     def _arn(run: str) -> str:
         return f"arn:aws:emr-serverless:eu-central-1:123456789012:/applications/00f1/jobruns/{run}"
@@ -123,12 +131,7 @@ def test_one_that_was_started_and_not_noted_is_found_by_its_name(stubbed):
     run = stubbed()
     run.put(1, "job.json", {})
     run.application()
-    listed = {
-        "applicationId": "00f1", "id": "run7", "name": run.order.job_name(1), "arn": Stubbed._arn("run7"),
-        "createdBy": ROLE, "createdAt": NOW, "updatedAt": NOW, "executionRole": ROLE, "state": "RUNNING",
-        "stateDetails": "-", "releaseLabel": "emr-spark-8.0.0",
-    }  # fmt: skip
-    run.stub.add_response("list_job_runs", {"jobRuns": [{**listed, "name": "another", "id": "run6"}, listed]})
+    run.listed("run7")
     run.described("RUNNING", run="run7")
     assert run.training.start().phase is Phase.RUNNING
     assert json.loads(run.read(1, "started.json"))["job_run_id"] == "run7"
@@ -257,6 +260,18 @@ def test_a_cancelled_one_says_by_what(stubbed, seconds, told):
     assert state.phase is Phase.STOPPED
     with pytest.raises(PermanentError, match=told):
         raise state.error
+
+
+def test_one_whose_id_has_not_arrived_is_cancelled_by_its_name(stubbed):
+    run = stubbed()
+    run.application()
+    run.stub.add_client_error("start_job_run", "InternalServerException", http_status_code=500)
+    with pytest.raises(TransientError):
+        run.training.start()
+    run.listed("run7")
+    expected = {"applicationId": "00f1", "jobRunId": "run7"}
+    run.stub.add_response("cancel_job_run", expected, expected)
+    run.training.stop()
 
 
 def test_stopping_cancels_and_one_that_has_ended_is_left_alone(stubbed):
