@@ -54,6 +54,7 @@ class EmrOrder:
         compute: The spec's section.
         properties: Spark properties of the spec.
         role_arn: The job run's role.
+        region: AWS region.
         max_runtime_minutes: After which EMR Serverless cancels the training.
         code: Files of the service's own, by the path below ``channel://code/``.
         tags: Tags of the job run.
@@ -66,6 +67,7 @@ class EmrOrder:
     compute: EmrServerlessSpec
     properties: Mapping[str, str]
     role_arn: str
+    region: str
     max_runtime_minutes: int
     code: Mapping[str, Path] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -118,6 +120,7 @@ def emr_order(
         compute=compute,
         properties=retrain.spark,
         role_arn=role_arn(compute.role or platform.execution_role, account),
+        region=account.region,
         max_runtime_minutes=max(_FEWEST_MINUTES, math.ceil(retrain.max_hours * 60)),
         code=code,
         tags={**platform.tags, **spec.tags, **{key: tag_value(value) for key, value in own.items()}},
@@ -178,7 +181,7 @@ def submit_parameters(order: EmrOrder) -> str:
     https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/jobs-spark.html for the variables of the driver,
     https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/using-python-libraries.html for the archive.
     """
-    environment = dict(_ENVIRONMENT)
+    environment = {**_ENVIRONMENT, "AWS_DEFAULT_REGION": order.region}
     properties = {}
     if order.compute.archive:
         environment |= {"PYSPARK_DRIVER_PYTHON": _ARCHIVE_PYTHON, "PYSPARK_PYTHON": _ARCHIVE_PYTHON}

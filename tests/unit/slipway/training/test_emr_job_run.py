@@ -63,6 +63,7 @@ def test_the_request_says_what_the_spec_says():
     found = properties(request)
     assert (found["spark.executor.memory"], found["spark.app.words"]) == ("8g", "two 'words'")
     assert found["spark.emr-serverless.driverEnv.MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert found["spark.emr-serverless.driverEnv.AWS_DEFAULT_REGION"] == "eu-central-1"
     assert not {"spark.archives", "spark.slipway.folder"} & set(found)
     assert request["configurationOverrides"]["monitoringConfiguration"] == {
         "s3MonitoringConfiguration": {"logUri": "s3://logs/emr/"}
