@@ -91,6 +91,7 @@ class EmrServerlessTraining:
         """Find this run's job run, or start it."""
         for attempt in range(1, _MOST_ATTEMPTS + 1):
             self._attempt, self._run, self._log, self._ended = self._order.job_name(attempt), "", None, False
+            self._application = self._order.compute.application_id
             known = self._read("started.json")
             if known is None:
                 self._require_application()

@@ -149,6 +149,20 @@ def test_after_one_that_failed_another_begins(stubbed, state):
     assert run.training.job_run == ("00f1", "run2")
 
 
+def test_one_of_another_application_is_found_there_and_the_next_begins_on_the_specs_own(stubbed):
+    run = stubbed()
+    run.put(1, "job.json", {})
+    run.put(1, "started.json", {"application_id": "00f0", "job_run_id": "run1"})
+    run.stub.add_client_error(
+        "get_job_run", "ResourceNotFoundException", expected_params={"applicationId": "00f0", "jobRunId": "run1"}
+    )
+    run.application()
+    run.started(2, "run2")
+    run.described("PENDING", run="run2")
+    run.training.start()
+    assert run.training.job_run == ("00f1", "run2")
+
+
 def test_one_that_emr_has_forgotten_is_not_waited_for(stubbed):
     run = stubbed()
     run.noted(1)
