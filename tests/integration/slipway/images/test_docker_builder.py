@@ -177,7 +177,6 @@ def test_what_stands_under_the_tag_is_taken_and_never_replaced(
 ) -> None:
     client, request = docker_registry.client(), request_of("v1")
     first = build_image_with_docker(request, client, cache_dir=tmp_path / "one")
-    docker("builder", "prune", "--all", "--force")
     no_docker = DockerClient("/nowhere/docker")
     again = build_image_with_docker(request, client, cache_dir=tmp_path / "two", client=no_docker)
     assert (again.digest, again.reused, again.bytes_pushed) == (first.digest, True, 0)
