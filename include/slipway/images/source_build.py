@@ -3,7 +3,8 @@
 Releases never get here: what a model asks for comes as wheels, and none of its code runs before it is sandboxed. An
 image of ours may name packages that the project itself stands on, such as pyspark. Then the source with the locked hash
 is built by a backend with locked hashes, and only what is pure Python is taken, because a compiler's output depends on
-the machine. The build runs the package's own code, with the worker's settings for uv and no other credentials.
+the machine. The build runs the package's own code; its environment has the worker's settings for uv and no other
+credentials, but it is no sandbox.
 """
 
 from __future__ import annotations

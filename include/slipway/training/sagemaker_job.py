@@ -268,6 +268,7 @@ def job_order(
     document: Mapping[str, Any],
     code: Mapping[str, Path],
     place: str,
+    image: str | None = None,
 ) -> JobOrder:
     """Make the order of one run's training job from the spec.
 
@@ -279,12 +280,18 @@ def job_order(
         document: The trainer's job.
         code: The service's own files, by the path below ``channel://code/``.
         place: Where the run's files go, ``s3://bucket/prefix``.
+        image: The trainer's image, for a spec that names none.
+
+    Raises:
+        InvalidInputError: The spec names no SageMaker, or nobody an image.
     """
     retrain = spec.retrain
     compute = retrain.compute.sagemaker if retrain and retrain.compute else None
     if retrain is None or compute is None:
         raise InvalidInputError(f"{spec.name} names no retrain.compute.sagemaker")
-    image = compute.image.replace("{account_id}", account.account_id).replace("{region}", account.region)
+    named = compute.image or image
+    if named is None:
+        raise InvalidInputError(f"{spec.name} names no retrain.compute.sagemaker.image, and none was built")
     own = {"slipway:service": spec.name, "slipway:owner": spec.owner, "slipway:run-id": run_id}
     return JobOrder(
         service=spec.name,
@@ -292,7 +299,7 @@ def job_order(
         document={**document, "mlflow_secret": compute.mlflow_secret} if compute.mlflow_secret else document,
         place=place,
         compute=compute,
-        image=image,
+        image=named.replace("{account_id}", account.account_id).replace("{region}", account.region),
         role_arn=role_arn(compute.role or platform.execution_role, account),
         max_runtime_seconds=math.ceil(retrain.max_hours * 3600),
         code=code,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from slipway.endpoints.requests import Account
 from slipway.errors import SlipwayError
+from slipway.images.cache import default_cache_dir
 from slipway.spec import project_dir
 from slipway.training.emr_job_run import emr_order
 from slipway.training.emr_serverless import EmrServerlessTraining
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from slipway.images.progress import Progress
     from slipway.spec.compute import ComputeSpec
     from slipway.training.remote import RemoteTraining
     from slipway.training.watermark import S3Object
@@ -117,7 +120,7 @@ class RetrainOperator(RetrainTaskOperator):
         if compute.emr_serverless:
             ordered = emr_order(self.spec, self.platform, account, **given)
             return EmrServerlessTraining(self.hook.client("emr-serverless"), self.bucket.s3, ordered)
-        order = job_order(self.spec, self.platform, account, **given)
+        order = job_order(self.spec, self.platform, account, **given, image=self.trainer_image(compute))
         return SageMakerTraining(self.hook.client("sagemaker"), self.bucket.s3, self.hook.client("logs"), order)
 
     def _started(self, context: Context, run: TaskRun, training: SageMakerTraining | EmrServerlessTraining) -> None:
@@ -130,6 +133,26 @@ class RetrainOperator(RetrainTaskOperator):
             subject, detail = f"training job {training.name}", {"image": training.order.image}
             self._link(context, training.name)
         self.bucket.note(self.spec.name, run, "training_started", subject, **detail)
+
+    def trainer_image(self, compute: ComputeSpec) -> str | None:
+        """The trainer's image of this installation when the spec names none; built when it is not in ECR."""
+        if compute.sagemaker is None or compute.sagemaker.image:
+            return None
+        from slipway.images.trainer_image import provide_trainer_image
+
+        # The worker's own Python, as a training beside the task has it.
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        cache = default_cache_dir() / "images"
+        built = provide_trainer_image(
+            self.hook.client("ecr"), self.platform, python, cache_dir=cache, on_progress=self._tell
+        )
+        how = "was there" if built.reused else f"{built.bytes_pushed} bytes pushed"
+        self.log.info("Trainer's image %s: %s, %.1f s", built.uri, how, built.seconds)
+        return built.uri
+
+    def _tell(self, progress: Progress) -> None:
+        if progress.done_bytes == progress.total_bytes:
+            self.log.info("%s %s (%d bytes)", progress.step, progress.item, progress.total_bytes)
 
     def _require_reachable_mlflow(self, compute: ComputeSpec) -> None:
         connection = self.registry.connection

@@ -13,7 +13,7 @@ from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
 from slipway.endpoints.requests import Account
-from slipway.errors import ComputeUnavailableError, PermanentError, ThrottledError, TransientError
+from slipway.errors import ComputeUnavailableError, InvalidInputError, PermanentError, ThrottledError, TransientError
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
 from slipway.training.remote import Phase
@@ -96,6 +96,15 @@ def test_the_names_follow_from_service_run_and_attempt_and_fit_sagemaker():
     assert len({first.job_name(1), first.job_name(2), order(run_id="manual__2").job_name(1)}) == 3
     long = order(service().model_copy(update={"name": "x" * 32}), run_id="scheduled__2026-11-22T00:00:00+00:00")
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", long.job_name(99))
+
+
+def test_a_spec_without_an_image_takes_the_one_that_was_built_and_no_other():
+    built = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/slipway/trainer@sha256:" + "0" * 64
+    without = service(image=None)
+    assert order(without, image=built).image == built
+    assert order(image=built).image == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/slipway/trainer:1"
+    with pytest.raises(InvalidInputError, match=r"names no retrain\.compute\.sagemaker\.image"):
+        order(without)
 
 
 def test_the_request_says_what_the_spec_says(tmp_path):
