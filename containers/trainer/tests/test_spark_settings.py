@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from slipway_trainer.job import Job
 from slipway_trainer.problem import TrainingError, UnavailableError
 from slipway_trainer.spark.session import is_local, place_of, start_session
-from slipway_trainer.spark.shared import SharedFolder
+from slipway_trainer.spark.shared import SharedFolder, shared_place
+from slipway_trainer.spark.shared_objects import SharedObjects
 from slipway_trainer.spark.watch import verdict
 
 
@@ -48,6 +51,14 @@ def test_a_shared_folder_that_is_none_is_named(tmp_path):
     for named in ("relative/folder", str(tmp_path / "missing"), "s3a://bucket/folder"):
         with pytest.raises(TrainingError, match=r"spark.slipway.folder is '.*'; expected a folder that is there"):
             SharedFolder({"spark.slipway.folder": named}, tmp_path)
+
+
+def test_only_a_spark_that_was_submitted_to_shares_through_s3(tmp_path):
+    job = Job("parcels", "parcels", "j", "spark", (), spark={"spark.slipway.folder": "s3://bucket/folder/"})
+    assert isinstance(shared_place(replace(job, submitted=True), tmp_path), SharedObjects)
+    assert isinstance(shared_place(replace(job, submitted=True, spark={}), tmp_path), SharedFolder)
+    with pytest.raises(TrainingError, match="expected a folder that is there"):
+        shared_place(job, tmp_path)
 
 
 class Stage:
