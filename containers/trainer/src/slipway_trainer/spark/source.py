@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -52,12 +53,18 @@ class ObjectSourceReader(DataSourceReader):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Read one object."""
-        from pyspark.sql.pandas.types import to_arrow_schema
-
-        wanted = to_arrow_schema(self._schema, timezone="UTC")
+        wanted = _arrow_schema(self._schema)
         for batch in ObjectReader(**self._reader).batches(DataObject(**partition.value)):
             table = pa.Table.from_batches([batch]).select(wanted.names)
             yield from table.cast(_with_zone_of(wanted, table.schema)).to_batches()
+
+
+def _arrow_schema(schema: StructType) -> pa.Schema:
+    """Spark's types as Arrow's, with times in UTC: Spark 4.0, as on EMR, gives those without being asked."""
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    asked = {"timezone": "UTC"} if "timezone" in inspect.signature(to_arrow_schema).parameters else {}
+    return to_arrow_schema(schema, **asked)
 
 
 def _with_zone_of(wanted: pa.Schema, found: pa.Schema) -> pa.Schema:
