@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import sys
 import tarfile
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from slipway.images.builder import BuiltImage, ImageRequest, build_image, find_i
 from slipway.images.layer import digest_of
 from slipway.images.manifest import DOCKER_LAYER, DOCKER_MANIFEST, OCI_LAYER, OCI_MANIFEST
 from slipway.images.progress import Progress
+from slipway.images.registry import PutOutcome, RegistryClient
 
 if TYPE_CHECKING:
     from conftest import Registry
@@ -97,6 +100,21 @@ def test_an_image_is_built_and_pushed(
     assert files[f"opt/slipway/app/slipway_serving/__pycache__/__main__.{cached}.pyc"].isreg()
     assert files[f"opt/slipway/deps/numpy/__pycache__/__init__.{cached}.pyc"].isreg()
     assert {"lookup", "install", "compile", "compress", "push"} <= {progress.step for progress in told}
+
+
+def test_layers_are_sent_side_by_side(
+    registry: Registry, request_for: Callable[..., ImageRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, sent, put_blob = threading.Barrier(2, timeout=30), itertools.count(), RegistryClient.put_blob
+
+    def put(client: RegistryClient, *arguments: Any, **options: Any) -> PutOutcome:
+        if threading.current_thread().name.startswith("image") and next(sent) < 2:
+            together.wait()  # broken when the first has to end before the second begins
+        return put_blob(client, *arguments, **options)
+
+    monkeypatch.setattr(RegistryClient, "put_blob", put)
+    assert build_image(request_for(), registry.client(), cache_dir=tmp_path / "cache").bytes_pushed > 0
+    assert next(sent) > 2
 
 
 def test_the_container_is_started_as_the_server_expects(
