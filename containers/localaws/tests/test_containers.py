@@ -21,7 +21,7 @@ from standin import ROLE, StandIn, variant, wait_for, wait_status
 
 from slipway_localaws.hosting.images import ImageConfig, UnpackedImage
 from slipway_localaws.hosting.interpreter import PYTHON_LABEL, InterpreterMissingError, lend_interpreter
-from slipway_localaws.hosting.launch_spec import CannotStartError, can_enter_root, plan_launch
+from slipway_localaws.hosting.launch_spec import SERVE, CannotStartError, can_enter_root, plan_launch
 
 needs_chroot = pytest.mark.skipif(not can_enter_root(), reason="chroot is not possible here")
 
@@ -36,7 +36,7 @@ def image_of(rootfs: Path, files: dict[str, str], **config: Any) -> UnpackedImag
 
 
 def plan(image: UnpackedImage, tmp_path: Path, **environment: str) -> Any:
-    return plan_launch(image, environment, 1234, tmp_path / "scratch", tmp_path / "interpreters")
+    return plan_launch(image, environment, tmp_path / "scratch", tmp_path / "interpreters", argument=SERVE)
 
 
 def test_an_empty_base_borrows_the_hosts_python(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_an_empty_base_borrows_the_hosts_python(tmp_path: Path) -> None:
     assert spec.root == ""
     assert spec.environment["PYTHONPATH"] == f"{rootfs}/opt/app:{rootfs}/opt/deps:/not/there"
     assert spec.environment["MODEL"] == f"{rootfs}/opt/app"
-    assert (spec.environment["PLAIN"], spec.environment["SAGEMAKER_BIND_TO_PORT"]) == ("opt/app", "1234")
+    assert spec.environment["PLAIN"] == "opt/app"
 
 
 def test_a_lent_interpreter_brings_no_packages(tmp_path: Path) -> None:

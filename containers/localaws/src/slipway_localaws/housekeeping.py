@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from moto.ecr.models import ecr_backends
@@ -20,15 +20,16 @@ log = logging.getLogger(__name__)
 _YOUNG_SECONDS = 24 * 3600.0
 
 
-def tidy(folder: StateFolder, blobs: BlobStore, endpoints: Iterable[HostedEndpoint]) -> None:
-    """Delete blobs, unpacked layers and root file systems without an image or an endpoint, and containers' leftovers.
+def tidy(folder: StateFolder, blobs: BlobStore, endpoints: Iterable[HostedEndpoint], trained: Set[str]) -> None:
+    """Delete blobs, unpacked layers and root file systems that nobody refers to, and containers' leftovers.
 
     Args:
         folder: the state folder; nothing else may be at work in it yet.
         blobs: the registry's blobs.
         endpoints: the endpoints that are to be hosted again.
+        trained: digests of the images of training jobs that are to be run again.
     """
-    images = _images(blobs, endpoints)
+    images = _images(blobs, endpoints) | trained
     kept = images | _parts(images, blobs)
     freed = blobs.sweep(kept, younger_than=_YOUNG_SECONDS)
     for repository in _repositories():

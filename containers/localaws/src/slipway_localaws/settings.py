@@ -28,3 +28,9 @@ class Settings:
     max_processes: int = 1
     max_startup_seconds: float = float("inf")
     scaling_period_seconds: int = 60
+
+
+def own_url(settings: Settings) -> str:
+    """Where programs on this machine find the stand-in."""
+    host = "127.0.0.1" if settings.host in {"", "0.0.0.0", "::"} else settings.host
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"

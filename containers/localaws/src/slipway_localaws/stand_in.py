@@ -25,6 +25,7 @@ from slipway_localaws.hosting.container_logs import ContainerLogs
 from slipway_localaws.hosting.controller import Controller
 from slipway_localaws.hosting.fleet import Host
 from slipway_localaws.hosting.images import ImageStore
+from slipway_localaws.hosting.training import Trainer
 from slipway_localaws.housekeeping import tidy
 from slipway_localaws.journal import Journal
 from slipway_localaws.persistence import object_bodies
@@ -38,9 +39,11 @@ from slipway_localaws.runtime.recorder import Recorder
 from slipway_localaws.s3 import large_bodies
 from slipway_localaws.s3 import patches as s3
 from slipway_localaws.sagemaker import control_plane as sagemaker
+from slipway_localaws.sagemaker import training_jobs
 from slipway_localaws.sagemaker.events import send_status
 from slipway_localaws.sagemaker.records import HostedEndpoint
-from slipway_localaws.settings import Settings
+from slipway_localaws.sagemaker.training_record import TrainingJob
+from slipway_localaws.settings import Settings, own_url
 from slipway_localaws.state_folder import StateFolder
 
 
@@ -69,12 +72,14 @@ class StandIn:
             settings.max_processes, settings.max_startup_seconds,
         )  # fmt: skip
         self.controller = Controller(host, transition_seconds=settings.transition_seconds, on_change=self.store.note)
+        self.trainer = Trainer(host, own_url(settings), self.store.note)
         object_bodies.install(self.folder.objects)
         s3.install()
         large_bodies.install()
         sqs_waiting.install()
         ecr.install(blobs, signer)
         sagemaker.install(self.controller, images)
+        training_jobs.install(self.trainer, images)
         self.controller.listeners.append(send_status)
         self.jobs = JobHost(self.folder.job_runs, f"http://127.0.0.1:{settings.port}", self.store.note)
         emr_serverless.install(self.jobs)
@@ -99,8 +104,7 @@ class StandIn:
         )
 
     def restore(self) -> None:
-        """Bring back what the state folder holds, endpoints included."""
-
+        """Bring back what the state folder holds, endpoints and training jobs included."""
         self.store.load()
         endpoints = [
             endpoint
@@ -108,9 +112,16 @@ class StandIn:
             for endpoint in backend.endpoints.values()
             if isinstance(endpoint, HostedEndpoint)
         ]
-        tidy(self.folder, self._blobs, endpoints)
+        jobs = [
+            job
+            for _, _, backend in list(sagemaker_backends.iter_backends())
+            for job in backend.training_jobs.values()
+            if isinstance(job, TrainingJob) and not job.ended
+        ]
+        tidy(self.folder, self._blobs, endpoints, {job.digest for job in jobs})
         self.controller.restore(endpoints)
         self.jobs.restore()
+        self.trainer.restore(jobs)
         self.store.start()
 
     def health(self) -> dict[str, Any]:
@@ -125,6 +136,7 @@ class StandIn:
 
     def close(self) -> None:
         """Stop the containers and save everything."""
+        self.trainer.close()
         self.controller.close()
         self.jobs.close()
         self.container_logs.flush()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from slipway_localaws.hosting.container_process import ContainerProcess
 from slipway_localaws.hosting.images import UnpackedImage
-from slipway_localaws.hosting.launch_spec import SHIM, plan_launch
+from slipway_localaws.hosting.launch_spec import PORT_VARIABLE, SERVE, plan_launch
 from slipway_localaws.runtime.http_client import ConnectionPool, HttpFailure
 
 #: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html#your-algorithms-inference-algo-ping-requests
 PING_SECONDS = 2.0
 INVOCATION_SECONDS = 60.0
-_STOP_SECONDS = 15.0
 _given_ports: set[int] = set()
 _ports_lock = threading.Lock()
 
@@ -50,29 +47,19 @@ class Container:
         self.port = _free_port()
         self._scratch = scratch
         try:
-            spec = plan_launch(image, environment, self.port, self._scratch, interpreters)
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SHIM)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={},
+            spec = plan_launch(
+                image, {**environment, PORT_VARIABLE: str(self.port)}, self._scratch, interpreters, argument=SERVE
             )
+            self._process = ContainerProcess(spec, scratch.name, on_output)
         except BaseException:
             self._release()
             raise
         self.connections = ConnectionPool(self.port)
-        self._on_output = on_output
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(spec.as_dict()).encode() + b"\n")
-        self._process.stdin.flush()
-        self._reader = threading.Thread(target=self._read_output, name=f"output-{scratch.name}", daemon=True)
-        self._reader.start()
 
     @property
     def exit_code(self) -> int | None:
         """The exit code; None while it runs."""
-        return self._process.poll()
+        return self._process.exit_code
 
     def ping(self) -> bool:
         """Whether ``/ping`` answers 200 within SageMaker's two seconds."""
@@ -95,26 +82,13 @@ class Container:
 
     def stop(self) -> None:
         """End it and everything it started; returns when it is gone."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join(2)
+        self._process.stop()
         self._release()
 
     def _release(self) -> None:
         shutil.rmtree(self._scratch, ignore_errors=True)
         with _ports_lock:
             _given_ports.discard(self.port)
-
-    def _read_output(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as output:
-            for line in output:
-                self._on_output(line.decode("utf-8", "replace").rstrip("\n"))
 
 
 def _free_port() -> int:

@@ -37,16 +37,17 @@ class ContainerLogs:
         self._pending: dict[tuple[str, str, str, str], list[tuple[int, str]]] = defaultdict(list)
         threading.Thread(target=self._flush_regularly, name="container-logs", daemon=True).start()
 
-    def writer(self, account: str, region: str, endpoint: str, stream: str) -> Callable[[str], None]:
+    def writer(self, account: str, region: str, group: str, stream: str) -> Callable[[str], None]:
         """A function that takes the lines of one container.
 
         Args:
-            account, region, endpoint: whose container it is.
-            stream: ``<variant>/<instance id>``.
+            account, region: whose container it is.
+            group: the log group; the file lies in a folder of its last part.
+            stream: ``<variant>/<instance id>``, or ``<training job>/algo-<n>-<time>``.
         """
-        path = self._folder / endpoint / f"{stream}.log"
+        path = self._folder / group.rpartition("/")[2] / f"{stream}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
-        key = (account, region, f"/aws/sagemaker/Endpoints/{endpoint}", stream)
+        key = (account, region, group, stream)
 
         def write(line: str) -> None:
             line = line[:_MAX_LINE_CHARS]

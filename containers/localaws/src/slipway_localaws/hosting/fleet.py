@@ -110,9 +110,8 @@ class Slot:
     def _serve_once(self, deadline: float) -> bool:
         """Start a container and stay with it until it ends; whether it was ever healthy."""
         instance = f"i-{uuid.uuid4().hex[:17]}"
-        write = self._host.logs.writer(
-            self._key.account, self._key.region, self._key.name, f"{self._plan.name}/{instance}"
-        )
+        group, stream = f"/aws/sagemaker/Endpoints/{self._key.name}", f"{self._plan.name}/{instance}"
+        write = self._host.logs.writer(self._key.account, self._key.region, group, stream)
         container = self._start(instance, write)
         try:
             if self._never_healthy():

@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -15,9 +15,11 @@ from slipway_localaws.hosting.images import UnpackedImage
 from slipway_localaws.hosting.interpreter import PYTHON_LABEL, InterpreterMissingError, lend_interpreter
 from slipway_localaws.hosting.scoped_path import UnsafePathError, resolve_in
 
-#: SageMaker starts containers with this argument.
+#: SageMaker starts containers with these arguments.
 #: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 SERVE = "serve"
+#: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-dockerfile.html
+TRAIN = "train"
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Every container has a network of its own on SageMaker and listens on 8080. As processes of one host they share it,
 #: so each gets its port in the variable with which SageMaker tells multi-container endpoints theirs.
@@ -40,6 +42,7 @@ class LaunchSpec:
         folder: working folder as seen after ``root`` is entered.
         root: root file system to enter; empty to stay in the host's.
         user, group: whom to become; None to stay.
+        grace_seconds: between SIGTERM and SIGKILL when it is to end.
     """
 
     arguments: list[str]
@@ -48,6 +51,7 @@ class LaunchSpec:
     root: str
     user: int | None = None
     group: int | None = None
+    grace_seconds: float = 5.0
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -55,7 +59,13 @@ class LaunchSpec:
 
 
 def plan_launch(
-    image: UnpackedImage, environment: Mapping[str, str], port: int, scratch: Path, interpreters: Path
+    image: UnpackedImage,
+    environment: Mapping[str, str],
+    scratch: Path,
+    interpreters: Path,
+    *,
+    argument: str,
+    command: Sequence[str] = (),
 ) -> LaunchSpec:
     """Decide how to start a container of an image.
 
@@ -65,17 +75,18 @@ def plan_launch(
 
     Args:
         image: the unpacked image.
-        environment: the model's, which wins over the image's.
-        port: where the container shall listen.
+        environment: the model's or the training's, which wins over the image's.
         scratch: an empty folder of this container's own.
         interpreters: where lent interpreters are kept.
+        argument: what SageMaker starts it with.
+        command: program and arguments in place of the image's own and the argument.
 
     Raises:
         CannotStartError: neither way works; the message says why.
     """
     config = image.config
-    arguments = [*config.entrypoint, *([SERVE] if config.entrypoint else [*config.command[:1], SERVE])]
-    merged = {"PATH": _DEFAULT_PATH, **config.environment, **environment, PORT_VARIABLE: str(port)}
+    arguments = [*command] or [*config.entrypoint, *([] if config.entrypoint else config.command[:1]), argument]
+    merged = {"PATH": _DEFAULT_PATH, **config.environment, **environment}
     if not arguments[0]:
         raise CannotStartError("the image has neither entrypoint nor command")
     own = _own_program(image, arguments[0], merged["PATH"])

@@ -37,7 +37,7 @@ def fetch_model_data(source: ModelSource, account: str, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     bucket, _, name = source.uri.partition("://")[2].partition("/")
-    keys = _keys(account, bucket, name, exact=source.compressed)
+    keys = objects_at(account, bucket, name, exact=source.compressed)
     if not keys:
         raise ModelDataError(f"Could not find model data at {source.uri}.")
     try:
@@ -58,7 +58,15 @@ def fetch_model_data(source: ModelSource, account: str, folder: Path) -> None:
         raise ModelDataError(f"Failed to extract model data archive from URL {source.uri}: {error}") from error
 
 
-def _keys(account: str, bucket: str, name: str, *, exact: bool) -> list[FakeKey]:
+def objects_at(account: str, bucket: str, name: str, *, exact: bool) -> list[FakeKey]:
+    """The objects of a prefix, or the one of a key; none when there is no such bucket.
+
+    Args:
+        account: whose bucket.
+        bucket: the bucket.
+        name: the prefix or key.
+        exact: whether it is a key.
+    """
     with MOTO_LOCK:
         backend = s3_backends[account]["aws"]
         try:

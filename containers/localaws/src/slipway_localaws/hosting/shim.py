@@ -24,7 +24,7 @@ CLONE_NEWUSER = 0x10000000
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
-GRACE_SECONDS = 5.0
+KILL_SECONDS = 5.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -46,7 +46,7 @@ def main() -> int:
     child = os.fork()
     if child == 0:
         _become_container(spec, shim)
-    code = _watch(child, wake_read)
+    code = _watch(child, wake_read, spec["grace_seconds"])
     _kill_descendants(child)
     return code
 
@@ -116,8 +116,8 @@ def _enter_user_namespace() -> None:
             file.write(content)
 
 
-def _watch(child: int, wake: int) -> int:
-    """Until the container ends, or somebody wants it to."""
+def _watch(child: int, wake: int, grace_seconds: float) -> int:
+    """Until the container ends, or somebody wants it to: then it has so long to do so by itself."""
     deadline = None
     while True:
         wait = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -130,11 +130,11 @@ def _watch(child: int, wake: int) -> int:
         wanted = any(number != signal.SIGCHLD for number in _signals)
         _signals.clear()
         if deadline is None and (wanted or (0 in readable and not os.read(0, 4096))):
-            deadline = time.monotonic() + GRACE_SECONDS
+            deadline = time.monotonic() + grace_seconds
             _signal_group(child, signal.SIGTERM)
         elif deadline is not None and time.monotonic() >= deadline:
             _signal_group(child, signal.SIGKILL)
-            deadline = time.monotonic() + GRACE_SECONDS
+            deadline = time.monotonic() + KILL_SECONDS
 
 
 def _reap(child: int) -> "int | None":

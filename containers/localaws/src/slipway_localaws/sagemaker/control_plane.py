@@ -5,11 +5,9 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Operations_Amazon_
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from moto.core.responses import ActionResult, EmptyResult
 from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.models import SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
@@ -20,7 +18,7 @@ from slipway_localaws.hosting.controller import Controller
 from slipway_localaws.hosting.images import ImageRefusedError, ImageStore
 from slipway_localaws.hosting.plan import DeploymentPlan, EndpointKey
 from slipway_localaws.patching import add_action, replace
-from slipway_localaws.request_validation import broken_constraints
+from slipway_localaws.sagemaker.actions import as_action
 from slipway_localaws.sagemaker.planning import Parameters, plan_deployment
 from slipway_localaws.sagemaker.records import HostedEndpoint, StoredEndpointConfig, StoredModel, VariantState
 
@@ -39,24 +37,8 @@ def install(controller: Controller, images: ImageStore) -> None:
     """
     actions = Actions(controller, images)
     for name in _REPLACED:
-        replace(SageMakerResponse, name, _as_action(getattr(actions, name)))
-    add_action(SageMakerResponse, "update_endpoint", _as_action(actions.update_endpoint))
-
-
-Handler = Callable[[SageMakerModelBackend, Parameters], dict[str, Any] | None]
-
-
-def _as_action(handler: Handler) -> Callable[[SageMakerResponse], ActionResult]:
-    """What moto calls for an action: parameters checked against the published model, then the handler."""
-
-    def action(self: SageMakerResponse) -> ActionResult:
-        parameters = dict(self.params)
-        if problem := broken_constraints("sagemaker", self._get_action(), parameters):
-            raise AWSValidationException(problem)
-        result = handler(self.sagemaker_backend, parameters)
-        return EmptyResult() if result is None else ActionResult(result)
-
-    return action
+        replace(SageMakerResponse, name, as_action(getattr(actions, name)))
+    add_action(SageMakerResponse, "update_endpoint", as_action(actions.update_endpoint))
 
 
 class Actions:
