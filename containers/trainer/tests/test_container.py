@@ -91,6 +91,12 @@ def test_bad_data_is_told_in_the_failure_file(training):
     assert not (training.root / "output" / "data" / "result.json").exists()
 
 
+def test_what_may_go_through_later_has_an_exit_code_of_its_own(training):
+    training.job(tracking_uri="http://127.0.0.1:9")
+    assert training.run(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0") == 75, training.output
+    assert "MLflow does not answer" in training.failure
+
+
 def test_a_long_reason_is_cut_to_what_sagemaker_shows(training):
     training.job(retrainer="channel://job/job.json:" + "x" * 2000)
     assert training.run() == 1

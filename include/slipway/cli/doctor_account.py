@@ -72,11 +72,13 @@ def _bucket(session: boto3.Session, bucket: str) -> Iterator[Finding]:
 
 
 def _roles(platform: Platform, catalog: ServiceCatalog, account: Account) -> list[str]:
-    """ARNs of the roles that endpoints run as, those of this account's stages."""
+    """ARNs of the roles that endpoints and training jobs run as, those of this account."""
     stages: tuple[StageName, StageName] = ("dev", "prod")
     here = [spec.stage(stage) for spec in catalog.specs.values() for stage in stages]
     named = [stage.execution_role for stage in here if stage.execution_role and not stage.aws_conn_id]
-    return sorted({role_arn(role, account) for role in (platform.execution_role, *named)})
+    computes = [spec.retrain.compute for spec in catalog.specs.values() if spec.retrain and spec.retrain.compute]
+    training = [each.sagemaker.role for each in computes if each.sagemaker and each.sagemaker.role]
+    return sorted({role_arn(role, account) for role in (platform.execution_role, *named, *training)})
 
 
 def _role(session: boto3.Session, arn: str) -> Iterator[Finding]:

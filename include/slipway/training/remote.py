@@ -105,6 +105,7 @@ def see_through(
     training: RemoteTraining,
     on_line: Callable[[str], None],
     *,
+    poll_seconds: float = POLL_SECONDS,
     pause: Callable[[float], None] = time.sleep,
     on_start: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -113,6 +114,7 @@ def see_through(
     Args:
         training: The training.
         on_line: Is given each line that it prints, and each change of its state.
+        poll_seconds: Between two looks.
         pause: Waits so many seconds.
         on_start: Called when there is a training, before it is waited for.
 
@@ -126,13 +128,13 @@ def see_through(
     state = training.start()
     while state.phase is Phase.STOPPING:
         on_line(f"{training.name} is being stopped; another training begins after it")
-        pause(POLL_SECONDS)
+        pause(poll_seconds)
         state = training.start()
     on_start()
     watch = _Watch(training, on_line)
     watch.told(state)
     while not state.ended:
-        pause(POLL_SECONDS)
+        pause(poll_seconds)
         state = watch.look() or state
         watch.pass_on()
         watch.told(state)

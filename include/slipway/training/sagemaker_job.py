@@ -54,6 +54,7 @@ TRY_AGAIN_CODE = 75
 _KILLED_CODE = 137  # 128 + SIGKILL: what the kernel does to a container that takes too much memory
 _CHECKPOINTS = "/opt/ml/checkpoints"
 _MOST_ATTEMPTS = 99
+_RESULT = "result.json"
 _PHASES = {
     "InProgress": Phase.RUNNING,
     "Stopping": Phase.STOPPING,
@@ -183,9 +184,7 @@ class SageMakerTraining:
         with aws_call(f"read {uri}", unavailable=StorageUnavailableError):
             content = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         try:
-            with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-                file = archive.extractfile("result.json")
-                found = json.load(file) if file else None
+            found = json.loads(_member(content, _RESULT))
         except (tarfile.TarError, KeyError, ValueError, EOFError, OSError) as error:
             raise PermanentError(f"{uri} holds no result.json: {error}. Is the job's image the trainer's?") from error
         if not isinstance(found, dict):
@@ -372,6 +371,16 @@ def failure(name: str, reason: str) -> SlipwayError:
     if kind == "AlgorithmError" and text:
         return PermanentError(f"{text} (training job {name})")
     return PermanentError(f"The training job {name} failed: {reason or 'no reason is given'}")
+
+
+def _member(archive: bytes, name: str) -> bytes:
+    """A file of an archive, at its root or in ``data/``: AWS does not say whether the folder's own name is kept."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
+        for each in opened:
+            if each.isfile() and each.name.removeprefix("./").removeprefix("data/") == name:
+                file = opened.extractfile(each)
+                return file.read() if file else b""
+    raise KeyError(f"no {name} among its files")
 
 
 def _channel(name: str, uri: str) -> dict[str, Any]:

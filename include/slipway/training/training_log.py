@@ -76,5 +76,6 @@ class TrainingLog:
 
 def printable(text: str) -> str:
     """What somebody else printed, as one line that a log page can show."""
-    clean = _UNPRINTABLE.sub("", text.rstrip()).replace("\n", " ⏎ ")
+    shown = text.rstrip().rpartition("\r")[2]  # of a progress bar that overwrites itself, the last
+    clean = _UNPRINTABLE.sub("", shown).replace("\n", " ⏎ ")
     return clean if len(clean) <= _LONGEST_LINE else clean[: _LONGEST_LINE - 1] + "…"

@@ -15,7 +15,7 @@ from slipway.training.emr_job_run import emr_order
 from slipway.training.emr_serverless import EmrServerlessTraining
 from slipway.training.job import make_job
 from slipway.training.own_code import own_files
-from slipway.training.remote import require_reachable_mlflow, see_through
+from slipway.training.remote import POLL_SECONDS, require_reachable_mlflow, see_through
 from slipway.training.sagemaker_job import CODE_CHANNEL, SageMakerTraining, job_order
 from slipway.training.store import from_record
 from slipway_airflow.links.job_run import JobRunLogsLink
@@ -45,6 +45,7 @@ class RetrainOperator(RetrainTaskOperator):
     takes that. A training that runs elsewhere goes on when the worker dies, and the next try finds it.
 
     :param evaluate_only: Train and evaluate, log nothing, and end here. (templated, default: False)
+    :param poll_seconds: Time in seconds between looks at a training that runs elsewhere. (default: 15)
     :param mlflow_conn_id: The Airflow connection of MLflow. (templated, default: mlflow_default)
     :param spec: The service.
     :param platform: The installation.
@@ -54,9 +55,10 @@ class RetrainOperator(RetrainTaskOperator):
     template_fields = (*RetrainTaskOperator.template_fields, "evaluate_only")
     operator_extra_links = (TrainingJobLink(), JobRunLogsLink())
 
-    def __init__(self, *, evaluate_only: bool | str = False, **kwargs: Any) -> None:
+    def __init__(self, *, evaluate_only: bool | str = False, poll_seconds: float = POLL_SECONDS, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.evaluate_only = evaluate_only
+        self.poll_seconds = poll_seconds
         self._remote: RemoteTraining | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -112,7 +114,10 @@ class RetrainOperator(RetrainTaskOperator):
         training = self._training(compute, given)
         self._remote = training
         return see_through(
-            training, lambda line: self.log.info("%s", line), on_start=lambda: self._started(context, run, training)
+            training,
+            lambda line: self.log.info("%s", line),
+            poll_seconds=self.poll_seconds,
+            on_start=lambda: self._started(context, run, training),
         )
 
     def _training(self, compute: ComputeSpec, given: dict[str, Any]) -> SageMakerTraining | EmrServerlessTraining:

@@ -130,7 +130,9 @@ class Retraining:
 
     def context(self, task_id: str, run_id: str = "manual__1", **params: Any) -> Any:
         """The part of Airflow's task context that the tasks read."""
-        instance = SimpleNamespace(dag_id="dag", run_id=run_id, task_id=task_id, id=f"{run_id}/{task_id}")
+        instance = SimpleNamespace(
+            dag_id="dag", run_id=run_id, task_id=task_id, id=f"{run_id}/{task_id}", xcom_push=lambda **_: None
+        )
         run = SimpleNamespace(conf=params, triggering_user_name="carol", run_type=DagRunType.MANUAL, run_id=run_id)
         return {"ti": instance, "task_instance": instance, "run_id": run_id, "dag_run": run, "params": params}
 

@@ -131,6 +131,19 @@ def test_what_cannot_be_asked_keeps_nothing_else_from_being_looked_at(
     assert found["artifact bucket"]["outcome"] == "ok"
 
 
+@pytest.mark.usefixtures("aws", "airflow", "registry")
+def test_the_role_of_training_jobs_is_looked_at_as_well(slipway: Slipway, project: Path) -> None:
+    make_account()
+    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/slipway/trainer:1"
+    compute = f"{{sagemaker: {{image: {image}, role: trainers}}}}"
+    section = f"retrain: {{data: {{s3: s3://lake/flights/}}, compute: {compute}}}\n"
+    with (project / "services" / "flights.yaml").open("a") as file:
+        file.write(section)
+    found = findings(slipway, 1)
+    assert found["role trainers"]["found"] == "there is no such role"
+    assert found["role endpoints"]["outcome"] == "ok"
+
+
 @pytest.mark.usefixtures("airflow", "registry")
 def test_without_credentials_the_account_is_unknown(
     slipway: Slipway, project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
