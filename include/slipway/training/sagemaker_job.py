@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from slipway.aws_errors import aws_call, error_code, error_message, is_capacity_reason
+from slipway.documents import DocumentStore
 from slipway.endpoints.requests import role_arn, tag_value
 from slipway.errors import (
     CapacityError,
@@ -226,7 +227,11 @@ class SageMakerTraining:
         return RemoteState(Phase.PENDING, "Starting")
 
     def _put(self, uri: str, body: bytes) -> None:
+        """Write an object, unless it is there with the same content."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
+        found = DocumentStore(self._s3, bucket).read(key)
+        if found and found.body == body:
+            return
         with aws_call(f"write {uri}", unavailable=StorageUnavailableError):
             self._s3.put_object(Bucket=bucket, Key=key, Body=body)
 

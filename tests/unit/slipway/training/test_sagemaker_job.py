@@ -78,8 +78,14 @@ class Stubbed:
         self.stubs[0].add_client_error("describe_training_job", *NOT_FOUND, expected_params=expected)
 
     def put(self, path: str) -> None:
-        expected = {"Bucket": "bucket", "Key": f"{PLACE.removeprefix('s3://bucket/')}/{path}", "Body": ANY}
-        self.stubs[1].add_response("put_object", {}, expected)
+        place = {"Bucket": "bucket", "Key": f"{PLACE.removeprefix('s3://bucket/')}/{path}"}
+        self.stubs[1].add_client_error("get_object", "NoSuchKey", "no", 404, expected_params=place)
+        self.stubs[1].add_response("put_object", {}, {**place, "Body": ANY})
+
+    def there(self, path: str, body: bytes) -> None:
+        place = {"Bucket": "bucket", "Key": f"{PLACE.removeprefix('s3://bucket/')}/{path}"}
+        answer = {"Body": StreamingBody(io.BytesIO(body), len(body)), "ETag": '"1"'}
+        self.stubs[1].add_response("get_object", answer, place)
 
     def created(self, attempt: int) -> None:
         request = training_job_request(self.order, self.order.job_name(attempt))
@@ -158,6 +164,18 @@ def test_a_run_without_a_job_begins_one_with_its_files(tmp_path):
     stubbed.created(1)
     assert stubbed.training.start().phase is Phase.PENDING
     assert stubbed.training.name == name
+    stubbed.done()
+
+
+def test_files_that_a_killed_try_has_written_are_not_written_again(tmp_path):
+    (tmp_path / "own.py").write_text("x = 1\n")
+    stubbed = Stubbed(code={"own.py": tmp_path / "own.py"})
+    name = stubbed.order.job_name(1)
+    stubbed.absent(1)
+    stubbed.there(f"{name}/job/job.json", json.dumps(stubbed.order.document, indent=1).encode())
+    stubbed.there(f"{name}/code/own.py", b"x = 1\n")
+    stubbed.created(1)
+    stubbed.training.start()
     stubbed.done()
 
 

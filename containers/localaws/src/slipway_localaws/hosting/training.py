@@ -39,6 +39,8 @@ LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 ML = "/opt/ml"
 #: Images that are lent the host's Python stay in the host's root: their programs are told where ``/opt/ml`` is.
 ML_VARIABLE = "SLIPWAY_ML_ROOT"
+#: They stay this user as well: another one may not read what is lent.
+USER_VARIABLE = "SLIPWAY_RUN_AS"
 _GRACE_SECONDS = 120.0  # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StopTrainingJob.html
 _TICK_SECONDS = 0.1
 _CREDENTIAL_SECONDS = 12 * 3600
@@ -158,6 +160,8 @@ class Trainer:
             )
         except CannotStartError as error:
             raise TrainingFailedError(f"ClientError: Cannot start the training container: {error}") from error
+        if not spec.root:
+            spec = replace(spec, environment={**spec.environment, USER_VARIABLE: ""})
         stream = f"{job.training_job_name}/algo-1-{int(time.time())}"
         write = self._host.logs.writer(job.account, job.region, LOG_GROUP, stream)
         deadline = time.monotonic() + job.max_runtime_seconds
