@@ -74,7 +74,7 @@ class EmrOrder:
 
     def job_name(self, attempt: int) -> str:
         """Name of an attempt, and its client token: the same for every try of the run's task; 64 characters at most."""
-        digest = hashlib.sha256(f"{self.service}/{self.run_id}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(f"{self.service}/{self.run_id} {self.place}".encode()).hexdigest()[:12]
         return f"{self.service}-{digest}-{attempt}"
 
     def folder(self, name: str) -> str:

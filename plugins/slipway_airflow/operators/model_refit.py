@@ -16,8 +16,9 @@ from slipway.training.emr_serverless import EmrServerlessTraining
 from slipway.training.job import make_job
 from slipway.training.own_code import own_files
 from slipway.training.remote import POLL_SECONDS, require_reachable_mlflow, see_through
-from slipway.training.sagemaker_job import CODE_CHANNEL, SageMakerTraining, job_order
+from slipway.training.sagemaker_job import SageMakerTraining
 from slipway.training.store import from_record
+from slipway.training.training_job_request import CODE_CHANNEL, job_order
 from slipway_airflow.links.job_run import JobRunLogsLink
 from slipway_airflow.links.training_job import TrainingJobLink
 from slipway_airflow.operators.data_validate import VALIDATION

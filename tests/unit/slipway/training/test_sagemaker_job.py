@@ -17,7 +17,8 @@ from slipway.errors import ComputeUnavailableError, InvalidInputError, Permanent
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
 from slipway.training.remote import Phase
-from slipway.training.sagemaker_job import SageMakerTraining, failure, job_order, training_job_request
+from slipway.training.sagemaker_job import SageMakerTraining, failure
+from slipway.training.training_job_request import job_order, training_job_request
 
 ACCOUNT = Account("123456789012", "eu-central-1")
 IMAGE = "{account_id}.dkr.ecr.{region}.amazonaws.com/slipway/trainer:1"
@@ -99,7 +100,10 @@ class Stubbed:
 def test_the_names_follow_from_service_run_and_attempt_and_fit_sagemaker():
     first = order()
     assert first.job_name(1) == order().job_name(1)
-    assert len({first.job_name(1), first.job_name(2), order(run_id="manual__2").job_name(1)}) == 3
+    elsewhere = order(place=PLACE.replace("bucket", "another"))  # another installation in the same account
+    assert (
+        len({first.job_name(1), first.job_name(2), order(run_id="manual__2").job_name(1), elsewhere.job_name(1)}) == 4
+    )
     long = order(service().model_copy(update={"name": "x" * 32}), run_id="scheduled__2026-11-22T00:00:00+00:00")
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", long.job_name(99))
 
