@@ -110,6 +110,11 @@ def test_a_job_run_is_run_by_spark_and_its_output_is_stored(jobs):
     assert jobs.log(run).splitlines()[0] == "began with ['tell', 'two words'] a"
 
 
+def test_an_application_without_job_runs_lists_none(jobs):
+    made = jobs.emr.create_application(name="empty", releaseLabel="emr-7.5.0", type="SPARK", clientToken="e")
+    assert jobs.emr.list_job_runs(applicationId=made["applicationId"])["jobRuns"] == []
+
+
 def test_a_failed_job_run_says_with_which_code(jobs):
     found = jobs.wait(jobs.start("fail", token="fail"), "SUCCESS", "FAILED")
     assert found["state"] == "FAILED"

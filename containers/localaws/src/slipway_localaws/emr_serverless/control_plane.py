@@ -50,6 +50,7 @@ def install(host: JobHost) -> None:
         of_spark = _SPARK_LABEL.fullmatch(release_label)
         application = create(self, release_label=_KNOWN_LABEL if of_spark else release_label, **given)
         application.release_label = release_label
+        self.job_runs.setdefault(application.id, [])  # without it moto's lists know no such application
         return application
 
     replace(EMRServerlessBackend, "create_application", create_application)
