@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -120,3 +121,12 @@ def test_how_the_driver_ended_says_more_than_that_it_cannot_be_reached(ends_with
         driver.wait()
     assert found == kind
     assert words in message
+
+
+def test_a_package_that_is_missing_where_the_training_runs_is_named_and_not_tried_again():
+    with pytest.raises(ModuleNotFoundError) as missing:
+        importlib.import_module("lightgbm_of_the_team.sklearn")
+    kind, words = explain(missing.value)
+    assert kind == "permanent"
+    assert "'lightgbm_of_the_team'" in words
+    assert "image" in words

@@ -46,6 +46,11 @@ def explain(error: Exception) -> tuple[str, str]:
     ours = _OF_OURS.search(text)
     if ours:
         return _KINDS[ours[1]], _SQLSTATE.sub("", ours[2].strip())
+    if isinstance(error, ModuleNotFoundError):
+        return "permanent", (
+            f"the training needs the package {str(error.name).partition('.')[0]!r}, which is not installed where it "
+            "runs: beside the task that is the worker's environment, elsewhere the trainer's image or archive"
+        )
     if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         telling = _line_with(_NO_MEMORY, text)
         return "permanent", f"the training ran out of memory ({telling}); {_MORE_MEMORY}"
