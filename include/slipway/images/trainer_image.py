@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from slipway.images.registry import RegistryClient
     from slipway.platform import Platform
 
-REPOSITORY = "trainer"  # below the platform's prefix
+REPOSITORY = "slipway_trainer"  # below the platform's prefix; no service can be called so
 _FORMAT = 1  # of the image; raised when the same inputs shall give another one
 
 

@@ -45,7 +45,7 @@ class SageMakerSpec(Section):
     image: TrainingImage | None = Field(
         None,
         description="Image of the trainer in ECR: {account_id} and {region} are filled in. Left out: the one of this "
-        "installation, `<ecr_repository_prefix>/trainer`, built by the task when it is not there.",
+        "installation, `<ecr_repository_prefix>/slipway_trainer`, built by the task when it is not there.",
     )
     instance_type: InstanceType = Field("ml.m5.xlarge", description="SageMaker instance type that trains.")
     volume_gb: int = Field(30, ge=1, le=16_384, description="Disk of the instance in GB.")

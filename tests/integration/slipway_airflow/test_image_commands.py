@@ -119,7 +119,7 @@ def test_the_trainers_image_is_built_once(project: Path, monkeypatch: pytest.Mon
     first = run(project, "image", "trainer", "--python", "3.11")
     assert first.exit_code == 0, first.output
     uri = next(line for line in first.stdout.splitlines() if "@sha256:" in line)
-    assert "/slipway/trainer@sha256:" in uri
+    assert "/slipway/slipway_trainer@sha256:" in uri
     assert "MiB to pull; built, " in first.stdout
 
     again = json.loads(run(project, "image", "trainer", "--python", "3.11", "--json").stdout)

@@ -46,9 +46,9 @@ def test_it_is_built_once_and_is_in_the_account_then(task: RetrainOperator, serv
     uri = task.trainer_image(compute())
     assert uri
     repository, digest = uri.split("@")
-    assert repository.endswith(".amazonaws.com/slipway/trainer")
+    assert repository.endswith(".amazonaws.com/slipway/slipway_trainer")
     held = service.aws.client("ecr").describe_images(
-        repositoryName="slipway/trainer", imageIds=[{"imageDigest": digest}]
+        repositoryName="slipway/slipway_trainer", imageIds=[{"imageDigest": digest}]
     )
     (image,) = held["imageDetails"]
     assert [tag.partition("-")[0] for tag in image["imageTags"]] == ["trainer"]
