@@ -254,7 +254,7 @@ def main() -> None:
     """Measure and publish, in one go or in pieces."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES), help=f"times {FILE_ROWS:,} rows")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--append", action="store_true", help="go on with the rows of the last run")
     parser.add_argument("--unfit", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--dry", action="store_true", help="print the rows, publish nothing")
