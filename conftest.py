@@ -2,6 +2,7 @@
 
 The markers ``docker``, ``browser`` and ``spark`` name the need. ``SLIPWAY_REQUIRE=docker,browser,spark`` lists what
 this machine has: a test that would skip for a listed need fails instead, so that a broken set-up cannot pass unseen.
+``SLIPWAY_LONG_TESTS_UNTIL`` (seconds since 1970) is when tests marked ``long`` are no more begun.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,7 @@ vars(sys.modules["__main__"]).setdefault("__file__", __file__)
 for name in [*filter(re.compile("AWS_|SLIPWAY_(AIRFLOW|PROJECT)|MLFLOW_TRACKING").match, os.environ)]:
     if name not in {"AWS_CA_BUNDLE", "SLIPWAY_AIRFLOW_PORT"}:
         del os.environ[name]
+LEFT_OUT = pytest.StashKey[bool]()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -48,7 +51,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips or fails a test whose need is not met."""
+    """Skips or fails a test whose need is not met; skips long ones that there is no time for."""
+    if item.get_closest_marker("long") and time.time() > float(os.environ.get("SLIPWAY_LONG_TESTS_UNTIL", "inf")):
+        item.stash[LEFT_OUT] = True
+        pytest.skip("long, and the time for long tests is over")
     for need in needs_of(item):
         missing = lack(need)
         if missing and need in required():
@@ -62,7 +68,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
     """A test of a required need that skips itself while it runs has failed, too."""
     outcome = yield
     report = outcome.get_result()
-    if report.skipped and not hasattr(report, "wasxfail") and required().intersection(needs_of(item)):
+    meant = hasattr(report, "wasxfail") or LEFT_OUT in item.stash
+    if report.skipped and not meant and required().intersection(needs_of(item)):
         report.outcome = "failed"
         report.longrepr = f"skipped, though SLIPWAY_REQUIRE={os.environ['SLIPWAY_REQUIRE']}: {report.longrepr}"
 

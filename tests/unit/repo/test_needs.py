@@ -20,6 +20,10 @@ def test_docker(): ...
 def test_browser(): pytest.skip("the page is not there yet")
 
 def test_plain(): pytest.skip("for a reason of its own")
+
+@pytest.mark.long
+@pytest.mark.browser
+def test_long(): ...
 """
 
 
@@ -27,13 +31,16 @@ def test_plain(): pytest.skip("for a reason of its own")
 def run(tmp_path: Path):
     shutil.copy(ROOT / "conftest.py", tmp_path)
     (tmp_path / "test_it.py").write_text(_TESTS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  docker: x\n  browser: x\n  spark: x\naddopts = -ra\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nmarkers =\n  docker: x\n  browser: x\n  spark: x\n  long: x\naddopts = -ra\n"
+    )
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "chromium").symlink_to("/bin/true")
 
-    def run(required: str) -> subprocess.CompletedProcess[str]:
+    def run(required: str, **further: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "SLIPWAY_REQUIRE": required, "PATH": str(tools)}
+        environment = {**environment, "SLIPWAY_LONG_TESTS_UNTIL": "inf", **further}
         environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
         command = [
             sys.executable,
@@ -72,7 +79,15 @@ def test_a_test_of_a_required_need_that_skips_itself_fails(run) -> None:
 
     assert done.returncode == 1
     assert "the page is not there yet" in done.stdout
-    assert "1 failed, 2 skipped" in done.stdout
+    assert "1 failed, 1 passed, 2 skipped" in done.stdout
+
+
+def test_long_tests_that_there_is_no_time_for_are_named_and_fail_nothing(run) -> None:
+    done = run("", SLIPWAY_LONG_TESTS_UNTIL="1")
+    assert done.returncode == 0
+    assert "long, and the time for long tests is over" in done.stdout
+    assert "4 skipped" in done.stdout
+    assert "1 failed, 3 skipped" in run("browser", SLIPWAY_LONG_TESTS_UNTIL="1").stdout, "the long one has not failed"
 
 
 def test_an_unknown_need_is_a_usage_error(run) -> None:
