@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
 
 T = TypeVar("T")
-ORIGIN = "slipway-origin"  # user metadata: tag of the content that an object was made from
+ORIGIN = "slipway-origin"  # user metadata: tag of the file or object that an object was made from
+CONTENT = "slipway-content"  # user metadata, where that tag says nothing of the content: the content's own, if known
 # Shorter than the ten minutes before expiry at which botocore insists on fresh credentials.
 _CREDENTIALS_SECONDS = 300
 _MOST_FAILURES = 3
@@ -180,6 +181,13 @@ def is_missing(error: BaseException) -> bool:
 def is_encrypted(head: HeadObjectOutputTypeDef) -> bool:
     """Whether an object is encrypted in a way that makes its ETag say nothing about its content (not SSE-S3)."""
     return head.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in head
+
+
+def content_tag(head: HeadObjectOutputTypeDef) -> str:
+    """The tag of an object's content: its ETag, or where that says nothing what it remembers; empty when unknown."""
+    if not is_encrypted(head):
+        return clean_tag(head["ETag"])
+    return head["Metadata"].get(CONTENT, head["Metadata"].get(ORIGIN, ""))
 
 
 def clean_tag(etag: str | None) -> str:

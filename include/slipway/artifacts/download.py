@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway.artifacts.bucket import ORIGIN, Bucket, is_encrypted
+from slipway.artifacts.bucket import Bucket, content_tag, is_encrypted
 from slipway.artifacts.content_tag import MEBIBYTE, RollingTag, file_has_tag, range_digest, ranges
 from slipway.artifacts.local_folder import LocalFolder
 from slipway.artifacts.sync_plan import Entry
@@ -147,9 +147,9 @@ class Download:
     def _tag_is_opaque(self) -> bool:
         """Whether the object's tag cannot be compared with content, by what S3 says about its encryption and parts."""
         head = self._bucket.head(self._entry.path)
-        encrypted, origin = is_encrypted(head), head["Metadata"].get(ORIGIN)
-        if encrypted and origin:
-            return file_has_tag(self._part, self._entry.size, origin)
+        encrypted, content = is_encrypted(head), content_tag(head)
+        if encrypted and content:
+            return file_has_tag(self._part, self._entry.size, content)
         return encrypted or "-" in (self._entry.tag or "-")
 
     def _fetch(self, descriptor: int, start: int, length: int) -> None:

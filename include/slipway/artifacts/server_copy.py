@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from slipway.artifacts.bucket import ORIGIN, Bucket, clean_tag
+from slipway.artifacts.bucket import CONTENT, ORIGIN, Bucket, clean_tag, content_tag
 from slipway.artifacts.content_tag import MEBIBYTE, part_count, ranges
 from slipway.artifacts.sync_plan import Entry
 from slipway.artifacts.work import Work, run_all
@@ -63,16 +63,15 @@ class ServerCopy:
     def _copy_whole(self) -> None:
         changes: dict[str, Any] = {}
         if self._destination.hides_tags or part_count(self._entry.tag or "") is not None:
-            changes = _attributes(self._source.head(self._entry.path), self._entry.tag) | {
-                "MetadataDirective": "REPLACE"
-            }
+            head = self._source.head(self._entry.path)
+            changes = _attributes(head, self._entry.tag, content_tag(head)) | {"MetadataDirective": "REPLACE"}
         with self._call():
             answer = self._destination.client.copy_object(**self._target(), **self._from(), **changes)
         given = clean_tag(answer["CopyObjectResult"].get("ETag"))
         if not changes and given != self._entry.tag:
-            self._noted_attributes()
+            noted = self._noted_attributes()["Metadata"]
             self._destination.hides_tags = True
-            write_origin(self._destination, self._entry, self._entry.tag or "")
+            write_origin(self._destination, self._entry, noted[ORIGIN], content=noted.get(CONTENT, noted[ORIGIN]))
         self._report(self._entry.size, 1)
 
     def _part(self, number: int, start: int, length: int) -> Iterable[Work] | None:
@@ -106,7 +105,7 @@ class ServerCopy:
             raise StorageUnavailableError(
                 f"{self._source.location}{self._entry.path} changed while it was being copied; run the sync again."
             )
-        return _attributes(head, self._entry.tag)
+        return _attributes(head, self._entry.tag, content_tag(head))
 
     def _target(self) -> Any:
         return {"Bucket": self._destination.name, "Key": self._destination.key(self._entry.path)}
@@ -120,10 +119,17 @@ class ServerCopy:
         return self._destination.call(f"copy {self._source.location}{path} to {self._destination.location}{path}")
 
 
-def write_origin(bucket: Bucket, entry: Entry, tag: str) -> None:
-    """Let an object remember the tag of the content that it was made from, by a copy onto itself."""
+def write_origin(bucket: Bucket, entry: Entry, tag: str, *, content: str | None = None) -> None:
+    """Let an object remember what it was made from, by a copy onto itself.
+
+    Args:
+        bucket: where the object is.
+        entry: the object.
+        tag: of the file or object that it was made from.
+        content: tag of the content, empty when nobody knows it; None: the same.
+    """
     head = bucket.head(entry.path)
-    attributes = _attributes(head, tag)
+    attributes = _attributes(head, tag, tag if content is None else content)
     if entry.size > IN_PARTS_BYTES:
         present = Entry(entry.path, entry.size, clean_tag(head["ETag"]))
         run_all(ServerCopy(bucket, present, bucket, lambda *_: None).open(attributes), workers=_PARTS_AT_ONCE)
@@ -135,7 +141,9 @@ def write_origin(bucket: Bucket, entry: Entry, tag: str) -> None:
         )
 
 
-def _attributes(head: HeadObjectOutputTypeDef, origin: str | None) -> dict[str, Any]:
-    """An object's own attributes, to be given again where a copy does not keep them, with the origin added."""
+def _attributes(head: HeadObjectOutputTypeDef, origin: str | None, content: str) -> dict[str, Any]:
+    """An object's own attributes, to be given again where a copy does not keep them, with origin and content added."""
     kept: dict[str, Any] = {name: head[name] for name in _KEPT if name in head}  # type: ignore[literal-required]
-    return kept | {"Metadata": {**head["Metadata"], ORIGIN: origin or ""}}
+    metadata = {name: value for name, value in head["Metadata"].items() if name != CONTENT}
+    known = {ORIGIN: origin or ""} | ({CONTENT: content} if content != origin else {})
+    return kept | {"Metadata": {**metadata, **known}}
