@@ -93,6 +93,7 @@ def test_names_of_query_and_rest_requests() -> None:
         ("PutBlob", True), ("StartBlobUpload", True), ("DescribeEndpoint", False), ("GetObject", False),
         ("HeadBlob", False), ("BatchGetImage", False), ("BatchCheckLayerAvailability", False), ("ListTags", False),
         ("InvokeEndpoint", False), ("AssumeRole", False), ("Decrypt", False), ("CheckVersion", False),
+        ("ReceiveMessage", False), ("DeleteMessage", True),
     ],
 )  # fmt: skip
 def test_what_changes_something(action: str, expected: bool) -> None:

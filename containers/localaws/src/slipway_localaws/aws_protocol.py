@@ -22,7 +22,7 @@ _SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 _READS = (
     "Get", "List", "Describe", "Head", "Batch", "Check", "Lookup", "Search", "Query", "Scan", "Select", "Filter",
     "Test", "Validate", "Simulate", "Estimate", "Assume", "Decode", "Invoke", "Options", "Encrypt", "Decrypt",
-    "Sign", "Verify",
+    "Sign", "Verify", "Receive",
 )  # fmt: skip
 _BATCH_WRITES = re.compile(r"^Batch(Delete|Put|Write|Update|Create|Associate|Disassociate|Add|Replace)")
 
@@ -46,7 +46,10 @@ class Call:
 
 
 def is_mutating(action: str) -> bool:
-    """Whether an action of this name may change something, judged by its verb."""
+    """Whether an action of this name may change something that lasts, judged by its verb.
+
+    A message that is received is hidden for a while and comes again, so looking into a queue changes nothing.
+    """
     if action.startswith("Batch"):
         return bool(_BATCH_WRITES.match(action))
     return not any(action.startswith(verb) for verb in _READS)
