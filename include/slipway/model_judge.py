@@ -47,12 +47,12 @@ class ModelJudge:
         self._spec, self._folder = spec, folder
 
     @cached_property
-    def _needs_jvm(self) -> bool:
+    def _is_spark(self) -> bool:
         return is_spark(read_mlmodel((self._model_dir / MLMODEL).read_text(encoding="utf-8")))
 
     @cached_property
     def _environment(self) -> SandboxEnvironment:
-        if self._needs_jvm:  # saved metadata and tables are read, with pyarrow, which the image does without
+        if self._is_spark:  # saved metadata and tables are read, with pyarrow, which the image does without
             return SandboxEnvironment.at(Path(sys.executable))
         return environment(self._lock, self._environments)
 
@@ -94,7 +94,7 @@ class ModelJudge:
         A conversion that fails there, at worst for want of time, is tried again alone by ``engine``, within limits of
         its own and without what the golden rows left in memory.
         """
-        if self._needs_jvm:
+        if self._is_spark:
             return stored_golden_rows(self._model_dir), None
         sandbox, max_rows = Sandbox(self._environment), self._spec.golden_rows.max_rows
         if self._spec.serving.engine == "pyfunc" or self._folder.engine():
@@ -102,14 +102,18 @@ class ModelJudge:
         return make_golden_rows_and_engine(sandbox, self._model_dir, serving_app_dir(), max_rows)
 
     def _choose(self) -> EngineChoice:
-        if self._spec.serving.engine == "pyfunc" and not self._needs_jvm:
-            return pyfunc_engine("the service asks for pyfunc")
-        golden = self.golden_answers().to_json() if self._needs_jvm else None
-        sandbox = Sandbox(self._environment, _CONVERSION)
-        choice = choose_engine(sandbox, self._model_dir, serving_app_dir(), golden=golden)
-        if self._needs_jvm and choice.record["engine"] == "pyfunc" and not names_spark(self._lock.requirements):
+        if self._spec.serving.engine == "pyfunc":
+            choice = pyfunc_engine("the service asks for pyfunc")
+        else:
+            golden = self.golden_answers().to_json() if self._is_spark else None
+            sandbox = Sandbox(self._environment, _CONVERSION)
+            choice = choose_engine(sandbox, self._model_dir, serving_app_dir(), golden=golden)
+        if not self._is_spark or choice.record["engine"] != "pyfunc":
+            return choice
+        if not names_spark(self._lock.requirements):
             raise ModelNotDeployableError(
-                f"The Spark pipeline could not be compiled, and without that it cannot be served: {choice.summary()}. "
-                "docs/serving.md, 'Spark ML without a JVM', says what is compiled."
+                f"The Spark pipeline could not be compiled: {choice.summary()}. To have Spark itself serve it, in a "
+                "JVM, set `serving: {engine: pyfunc}` in the spec and deploy again; docs/serving.md, 'Spark ML in a "
+                "JVM', says what that costs."
             )
-        return choice
+        return choice.in_jvm()

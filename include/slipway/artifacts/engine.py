@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ENGINE_FILE = "engine.json"
 _PYFUNC = "pyfunc"
+_JVM = "jvm"  # in engine.json: whether the server starts Spark
 
 _SCRIPT = """
 import sys
@@ -51,13 +52,29 @@ class EngineChoice:
         document: dict[str, Any] = json.loads(self.files[ENGINE_FILE])
         return document
 
+    @property
+    def title(self) -> str:
+        """The engine's name, as a report shows it; with the reason where it takes a JVM."""
+        record = self.record
+        name: str = record["engine"]
+        return f"{name} in a JVM ({self._refused()})" if record.get(_JVM) else name
+
+    def in_jvm(self) -> EngineChoice:
+        """Have the server start Spark in a JVM, through which MLflow's own way then goes."""
+        record = json.dumps({**self.record, _JVM: True}, indent=1) + "\n"
+        return replace(self, files={**self.files, ENGINE_FILE: record.encode()})
+
     def summary(self) -> str:
         """Say in one line what was chosen and why nothing faster was."""
         record = self.record
-        refused = "; ".join(f"{each['engine']}: {each['reason']}" for each in record.get("tried", []))
+        refused = self._refused()
         rows = record.get("parity", {}).get("rows")
         proof = f", {rows} rows as {record.get('proof', 'the original')} answers them" if rows else ""
-        return f"engine {record['engine']}{proof}{f' ({refused})' if refused else ''}"
+        where = " in a JVM" if record.get(_JVM) else ""
+        return f"engine {record['engine']}{where}{proof}{f' ({refused})' if refused else ''}"
+
+    def _refused(self) -> str:
+        return "; ".join(f"{each['engine']}: {each['reason']}" for each in self.record.get("tried", []))
 
     def write(self, folder: Path) -> None:
         """Put the files into a model's folder."""

@@ -112,6 +112,7 @@ class LockStore:
         *,
         serving: Sequence[str] | None = None,
         constraints: Sequence[str] = (),
+        from_source: Sequence[str] = (),
         relock: bool = False,
     ) -> tuple[DependencyLock, bool]:
         """The kept lock for these inputs, or a new one.
@@ -122,6 +123,7 @@ class LockStore:
             platform: image platform, such as ``linux/amd64``.
             serving: the serving app's requirements; by default those of the installed one.
             constraints: versions that bind only packages which are needed anyway.
+            from_source: names of packages that are published as source only.
             relock: resolve again even when a lock is kept.
 
         Returns:
@@ -138,7 +140,11 @@ class LockStore:
             self._write_text(kept)
             return kept, False
         text = self._resolver(
-            sorted({*requirements, *serving}), python=python, platform=platform, constraints=sorted(set(constraints))
+            sorted({*requirements, *serving}),
+            python=python,
+            platform=platform,
+            constraints=sorted(set(constraints)),
+            from_source=from_source,
         )
         lock = DependencyLock.from_text(text, key=key, python=python, platform=platform)
         if not kept or kept.digest != lock.digest:

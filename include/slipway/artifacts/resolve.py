@@ -1,7 +1,8 @@
 """Resolve requirements to exact, hashed packages with ``uv pip compile``.
 
-Only wheels are taken, so no code of any package runs while resolving. The worker's own uv settings (``UV_*``), proxies
-and certificates are honoured; nothing else of its environment reaches uv.
+Only wheels are taken, so no code of any package runs while resolving. The exception is a package that the caller names
+because it is published as source only: uv may run its build to learn what it depends on. The worker's own uv settings
+(``UV_*``), proxies and certificates are honoured; nothing else of its environment reaches uv.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def resolve_requirements(
     python: str,
     platform: str,
     constraints: Sequence[str] = (),
-    seconds: float = 300,
+    from_source: Sequence[str] = (),
+    seconds: float = 900,
 ) -> str:
     """Resolve requirements for one platform and Python.
 
@@ -66,6 +68,7 @@ def resolve_requirements(
         python: minor version, such as ``3.11``.
         platform: image platform, a key of ``UV_PLATFORMS``.
         constraints: PEP 508 lines that bind only packages which are needed anyway.
+        from_source: names of packages that are taken as source distributions.
         seconds: time limit.
 
     Returns:
@@ -77,7 +80,7 @@ def resolve_requirements(
     """
     if platform not in UV_PLATFORMS:
         raise DependencyLockError(f"Unknown image platform {platform!r}: expected one of {', '.join(UV_PLATFORMS)}.")
-    target = Target(python, UV_PLATFORMS[platform], seconds)
+    target = Target(python, UV_PLATFORMS[platform], seconds, tuple(from_source))
     bounds = _bounds_of_full_mlflow(requirements, constraints, target)
     try:
         return _compile(requirements, [*constraints, *bounds], target, hashes=True)
@@ -89,11 +92,12 @@ def resolve_requirements(
 
 @dataclass(frozen=True)
 class Target:
-    """What to resolve for: minor Python version, uv's name of the platform, and how many seconds it may take."""
+    """What to resolve for: minor Python, uv's name of the platform, seconds it may take, what comes as source."""
 
     python: str
     platform: str
     seconds: float
+    from_source: tuple[str, ...] = ()
 
 
 def _bounds_of_full_mlflow(requirements: Sequence[str], constraints: Sequence[str], target: Target) -> list[str]:
@@ -151,6 +155,7 @@ def _command(
         uv_command(),
         *("pip", "compile", "in.txt", "--constraints", "constraints.txt", "--output-file", "out.txt", "--quiet"),
         *("--python-version", target.python, "--python-platform", target.platform, "--only-binary", ":all:"),
+        *(option for name in target.from_source for option in ("--no-binary", name)),
         *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--no-strip-extras"),
         *("--no-python-downloads", "--color", "never", *(["--generate-hashes"] if hashes else [])),
     ]

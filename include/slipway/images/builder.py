@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slipway.artifacts.spark_pipeline import names_spark
 from slipway.errors import BaseImageError, DependencyLockError, ModelNotDeployableError, RegistryRefusedError
 from slipway.images.archive import write_layer
 from slipway.images.base import BaseImage, check_python, resolve_base
@@ -29,6 +30,7 @@ from slipway.images.push import push_config, push_layer
 from slipway.images.runtime import CREATED_BY as MODEL_LAYER
 from slipway.images.runtime import INPUTS_LABEL, MODEL_DIR, run_config
 from slipway.images.serving_app import serving_app
+from slipway.images.source_build import BUILT_FROM_SOURCE
 from slipway.images.stack import Recipe, Stack
 from slipway.images.wheel_group import parse_pins
 
@@ -64,6 +66,11 @@ class ImageRequest:
     model_dir: Path
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def with_spark(self) -> bool:
+        """Whether Spark is among its packages, so that the server runs a JVM."""
+        return names_spark(self.lock.requirements)
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ class _Build:
         self._request, self._base, self._registry = request, base, registry
         self._work, self._on_progress = work, on_progress
         self._app = serving_app(request.serving_app_dir)
-        pins = parse_pins(request.lock.text)
+        pins = parse_pins(request.lock.text, BUILT_FROM_SOURCE)
         recipe = Recipe(request.repository, base, request.python, request.platform, pins, self._app)
         self._stack = Stack(recipe, registry, layers_dir, work, on_progress)
         self._sent_before = registry.blob_bytes_sent
@@ -234,5 +241,6 @@ class _Build:
             inputs=self._inputs(layers[-1]),
             labels=request.labels,
             environment=request.environment,
+            with_spark=request.with_spark,
         )
         return assemble(layers, platform=request.platform, run=run, history=base.config.get("history") or ())

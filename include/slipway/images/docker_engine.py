@@ -32,8 +32,9 @@ from slipway.images.inspection import inspect_image
 from slipway.images.layer import content_key, file_digest
 from slipway.images.manifest import DOCKER_MANIFEST
 from slipway.images.progress import Progress, silent
-from slipway.images.runtime import INPUTS_LABEL, MODEL_DIR, PACKAGES_LABEL, PORT, run_config
+from slipway.images.runtime import INPUTS_LABEL, MODEL_DIR, PACKAGES_LABEL, PORT, run_config, serving_user
 from slipway.images.serving_app import PACKAGE, serving_app_digest
+from slipway.images.source_build import BUILT_FROM_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,17 @@ USER 1000
 EXPOSE {PORT}
 ENTRYPOINT ["python3", "-m", "{PACKAGE}"]
 CMD ["serve"]
+"""
+
+
+# What is published as source only is built by a backend with locked hashes, as the own builder does.
+_BACKEND = f"""\
+COPY backend.lock /tmp/backend.lock
+RUN python3 -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: \\
+        --target /tmp/backend --requirement /tmp/backend.lock && \\
+    PYTHONPATH=/tmp/backend python3 -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: \\
+        {" ".join(f"--no-binary {name}" for name in BUILT_FROM_SOURCE)} --no-build-isolation \\
+        --target {DEPS_DIR} --requirement /tmp/requirements.lock && rm -r /tmp/backend /tmp/*.lock
 """
 
 
@@ -133,13 +145,26 @@ def write_context(request: ImageRequest, context: Path) -> None:
     environment = dict(sorted(request.environment.items()))
     # Before the server's own variables, which a release's cannot replace; JSON quotes as Dockerfiles do, but for "$".
     own = "".join(f"ENV {key}={json.dumps(value).replace('$', chr(92) + '$')}\n" for key, value in environment.items())
-    (context / "Dockerfile").write_text(DOCKERFILE.replace("ENV PYTHONPATH", f"{own}ENV PYTHONPATH", 1))
+    text = DOCKERFILE.replace("ENV PYTHONPATH", f"{own}ENV PYTHONPATH", 1)
+    if request.with_spark:
+        text = _with_spark(text)
+        lines = [line for backend in BUILT_FROM_SOURCE.values() for line in backend]
+        (context / "backend.lock").write_text("".join(f"{line}\n" for line in lines))
+    (context / "Dockerfile").write_text(text)
     (context / "requirements.lock").write_text(request.lock.text)
     shutil.copytree(request.model_dir, context / "model", symlinks=True)
     for path in app_files(request.serving_app_dir):
         copy = context / "app" / PACKAGE / path.relative_to(request.serving_app_dir)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
+
+
+def _with_spark(dockerfile: str) -> str:
+    """Write the Dockerfile of a release whose packages have Spark among them."""
+    before, _, after = dockerfile.partition("RUN ")
+    rest = after.partition("COPY app")[2]
+    user = f"USER {serving_user(with_spark=False)}\n", f"USER {serving_user(with_spark=True)}\n"
+    return f"{before}{_BACKEND}COPY app{rest}".replace(*user)
 
 
 def _base(request: ImageRequest, registry: RegistryClient) -> BaseImage:

@@ -76,7 +76,7 @@ def _unpack_wheels(pins: Sequence[Pin], target: Path, python: str, platform: str
         wheelless |= more
         others = [pin for pin in others if pin.name not in more]
     raise DependencyLockError(
-        f"no wheel for {platform}, Python {python}: {', '.join(sorted(wheelless))}. A release is never built from "
+        f"no wheel for {platform}, Python {python}: {', '.join(sorted(wheelless))}. Packages are never built from "
         f"sources: choose versions that have wheels, or put built wheels into your index.\n{said(done)}"
     )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _KEPT = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 _BASE_LABEL = "org.opencontainers.image.base.name"
 HOST = "127.0.0.1"
+_TMP = ("--tmpfs", "/tmp:exec")  # SageMaker's containers have one; Java unpacks its libraries there
 
 
 def bare_python(version: str, folder: Path) -> Path:
@@ -108,7 +109,7 @@ def run_container(
     with tempfile.TemporaryDirectory(prefix="slipway-docker-") as folder:
         config = Path(folder) / "config"
         write_login(registry, config)
-        command = [docker, "--config", str(config), "run", "--rm", "--init", "--read-only", "--publish"]
+        command = [docker, "--config", str(config), "run", "--rm", "--init", "--read-only", *_TMP, "--publish"]
         return _until_the_end([*command, f"{HOST}:{port}:{PORT}", image, "serve"], dict(os.environ))
 
 

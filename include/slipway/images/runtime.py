@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from slipway.images.app import APP_DIR
@@ -24,6 +24,7 @@ PACKAGES_LABEL = "io.slipway.packages"  # what is installed, where no layer's li
 PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"  # the server heeds SAGEMAKER_BIND_TO_PORT
 PORT = 8080  # where SageMaker sends /ping and /invocations
 _USER = "1000"
+_NAMED_USER = "nobody"  # of Linux distributions; Java asks for the user's name, and Hadoop ends without one
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -100,8 +101,19 @@ _SERVING = Start(
 )
 
 
+def serving_user(*, with_spark: bool) -> str:
+    """Name the user that the server runs as: a number, which every base takes, but for Spark, which asks for a name."""
+    return _NAMED_USER if with_spark else _USER
+
+
 def run_config(
-    base: BaseImage, *, python: str, inputs: str, labels: Mapping[str, str], environment: Mapping[str, str]
+    base: BaseImage,
+    *,
+    python: str,
+    inputs: str,
+    labels: Mapping[str, str],
+    environment: Mapping[str, str],
+    with_spark: bool = False,
 ) -> dict[str, Any]:
     """Write the ``config`` part of a release's config: the base's, with the server on top.
 
@@ -111,5 +123,7 @@ def run_config(
         inputs: key of everything that goes in.
         labels: of this release.
         environment: variables of this release; they cannot replace those that the server needs.
+        with_spark: whether Spark is among its packages.
     """
-    return container_config(base, _SERVING, python=python, inputs=inputs, labels=labels, environment=environment)
+    start = replace(_SERVING, user=serving_user(with_spark=with_spark))
+    return container_config(base, start, python=python, inputs=inputs, labels=labels, environment=environment)

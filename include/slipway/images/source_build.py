@@ -1,10 +1,9 @@
-"""Packages that are published as source only, for images whose maker names them: built here, once for each layer.
+"""Packages that are published as source only and that the project itself stands on: built here, once for each layer.
 
-Releases never get here: what a model asks for comes as wheels, and none of its code runs before it is sandboxed. An
-image of ours may name packages that the project itself stands on, such as pyspark. Then the source with the locked hash
-is built by a backend with locked hashes, and only what is pure Python is taken, because a compiler's output depends on
-the machine. The build runs the package's own code; its environment has the worker's settings for uv and no other
-credentials, but it is no sandbox.
+All else that a model asks for comes as wheels, and none of its code runs before it is sandboxed. These few are named
+below; no model and no spec can add one. The source with the locked hash is built by a backend with locked hashes, and
+only what is pure Python is taken, because a compiler's output depends on the machine. The build runs the package's own
+code; its environment has the worker's settings for uv and no other credentials, but it is no sandbox.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from slipway.images.wheel_group import Pin
 
 # What builds them, in the format of locks: another version may write other metadata, so it is part of a layer's key.
-SETUPTOOLS = ("setuptools==84.2.1 --hash=sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2",)
+_SETUPTOOLS = ("setuptools==84.2.1 --hash=sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2",)
+BUILT_FROM_SOURCE = {"pyspark": _SETUPTOOLS}  # Spark's project publishes no wheels
 _PURE = "py3-none-any"
 _ZIP_EPOCH = "315532800"  # 1980-01-01, the first second that a wheel's archive can name
 

@@ -11,7 +11,6 @@ from slipway.canonical import content_digest
 from slipway.errors import DependencyLockError
 from slipway.images.app import App, package_digest, package_dir
 from slipway.images.runtime import Start
-from slipway.images.source_build import SETUPTOOLS
 from slipway.images.wheel_group import parse_pins
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ PACKAGE = "slipway_trainer"
 CORE = "slipway"  # makes the monitor's baseline of a retrained model: jobs that Slipway wrote name it
 CREATED_BY = "trainer"
 LOCK = "requirements.lock"
-BUILT_FROM_SOURCE = {"pyspark": SETUPTOOLS}  # Spark's project publishes no wheels
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}  # image platform → what `uname -m` says there
 
 # It starts as root, because SageMaker's output folders are root's, and gives that up for SLIPWAY_RUN_AS by itself.

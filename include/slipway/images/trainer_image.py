@@ -25,8 +25,9 @@ from slipway.images.manifest import assemble
 from slipway.images.progress import silent
 from slipway.images.push import push_config
 from slipway.images.runtime import container_config
+from slipway.images.source_build import BUILT_FROM_SOURCE
 from slipway.images.stack import Recipe, Stack
-from slipway.images.trainer_app import BUILT_FROM_SOURCE, START, trainer_app, trainer_lock
+from slipway.images.trainer_app import START, trainer_app, trainer_lock
 from slipway.images.wheel_group import parse_pins
 
 if TYPE_CHECKING:

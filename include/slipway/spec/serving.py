@@ -48,7 +48,8 @@ class ServingSpec(Section):
     )
     engine: Literal["auto", "pyfunc"] = Field(
         "auto",
-        description="`pyfunc` is always MLflow's own way; `auto` takes a faster one where the answers are equal.",
+        description="`pyfunc` is always MLflow's own way, for Spark pipelines Spark in a JVM; `auto` takes a faster "
+        "one where the answers are equal.",
     )
     explain: Literal["none", "contributions"] = Field(
         "none",

@@ -268,7 +268,7 @@ class EcrImageBuildOperator(ServiceOperator):
                 "metrics": self.source["metrics"],
                 "lock_key": self.patched["lock_key"],
                 "python": self.patched["python"],
-                "engine": engine.record["engine"],
+                "engine": engine.title,
                 "pickle_scan": scan.summary(),
             },
         )

@@ -10,7 +10,15 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway.artifacts.mlmodel import MLMODEL, MLmodel, patch_mlmodel, read_mlmodel
 from slipway.artifacts.requirements import choose_python, model_requirements
-from slipway.artifacts.spark_pipeline import is_spark, needs_spark, spark_folder, uncovered_stages, without_spark
+from slipway.artifacts.spark_pipeline import (
+    FROM_SOURCE,
+    is_spark,
+    needs_spark,
+    spark_folder,
+    uncovered_stages,
+    with_spark,
+    without_spark,
+)
 from slipway.errors import DependencyLockError, ModelNotDeployableError
 from slipway.release import ReleaseInputs, release_id
 from slipway_airflow.hooks.slipway_aws import split_s3_uri
@@ -101,9 +109,9 @@ class MLmodelPatchOperator(ServiceOperator):
 
     def _lock(self, files: Mapping[str, str], mlmodel: MLmodel) -> DependencyLock:
         stated = model_requirements(files, mlmodel)
-        uncovered = self._uncovered_stages(mlmodel) if is_spark(mlmodel) else []
+        reason = self._needs_spark(mlmodel)
         if is_spark(mlmodel):
-            stated = without_spark(stated, uncovered)
+            stated = with_spark(stated, mlmodel, reason) if reason else without_spark(stated)
         for note in stated.notes:
             self.log.info("%s", note)
         try:
@@ -112,13 +120,23 @@ class MLmodelPatchOperator(ServiceOperator):
                 choose_python(stated.python, list(self.platform.base_images), self.spec.serving.python),
                 self.platform.image_platform,
                 constraints=stated.constraints,
+                from_source=FROM_SOURCE if reason else (),
                 relock=bool(self.relock),
             )
         except DependencyLockError as error:
-            raise (needs_spark(uncovered, error) if uncovered else error) from error
+            raise (needs_spark(reason, error) if reason else error) from error
         how = "resolved now" if resolved_now else "kept from before"
         self.log.info("Lock %s, %s: %d packages, Python %s", lock.key, how, len(lock.requirements), lock.python)
         return lock
+
+    def _needs_spark(self, mlmodel: MLmodel) -> str:
+        """Say why Spark itself has to answer; empty when it need not."""
+        if not is_spark(mlmodel):
+            return ""
+        if self.spec.serving.engine == "pyfunc":
+            return "the service asks for pyfunc"
+        uncovered = sorted(set(self._uncovered_stages(mlmodel)))
+        return f"stages without a compiled form: {', '.join(uncovered)}" if uncovered else ""
 
     def _uncovered_stages(self, mlmodel: MLmodel) -> list[str]:
         """Read from a Spark pipeline's metadata which of its stages the model server cannot run without a JVM."""

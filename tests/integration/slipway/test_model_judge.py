@@ -142,13 +142,29 @@ def test_a_spark_pipeline_without_answers_is_refused(model: Path, folder: Releas
 
 def test_a_pipeline_that_answers_otherwise_is_not_served_without_spark(model: Path, folder: ReleaseFolder) -> None:
     store_answers(model, wrong=1e-6)
-    with pytest.raises(ModelNotDeployableError, match="answers differ"):
+    with pytest.raises(ModelNotDeployableError, match=r"answers differ.*set `serving: {engine: pyfunc}` in the spec"):
         judge(model, folder).engine()
 
 
 def test_with_spark_in_the_image_it_keeps_mlflows_own_way(model: Path, folder: ReleaseFolder) -> None:
     store_answers(model, wrong=1e-6)
-    assert judge(model, folder, "pyspark==4.3.0").engine().record["engine"] == "pyfunc"
+    engine = judge(model, folder, "pyspark==4.3.0").engine()
+    assert (engine.record["engine"], engine.record["jvm"]) == ("pyfunc", True)
+    assert engine.title.startswith("pyfunc in a JVM (native: answers differ")
+
+
+def test_stages_without_a_compiled_form_are_named(model: Path, folder: ReleaseFolder) -> None:
+    stages = model / "sparkml" / "stages"
+    shutil.rmtree(stages / "1_linear")
+    save_stage(stages / "1_linear", "recommendation.ALSModel")
+    engine = judge(model, folder, "pyspark==4.3.0").engine()
+    assert engine.title == "pyfunc in a JVM (native: no compiled form: stages ALSModel)"
+    assert engine.summary() == "engine pyfunc in a JVM (native: no compiled form: stages ALSModel)"
+
+
+def test_a_service_may_ask_for_spark_itself(model: Path, folder: ReleaseFolder) -> None:
+    engine = judge(model, folder, "pyspark==4.3.0", serving={"engine": "pyfunc"}).engine()
+    assert engine.title == "pyfunc in a JVM (native: the service asks for pyfunc)"
 
 
 @pytest.fixture(scope="module")

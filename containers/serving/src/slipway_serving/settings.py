@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slipway_serving.engines.record import needs_jvm, read_record
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,7 +32,8 @@ class Settings:
     host, port
         Address to listen on. SageMaker calls port 8080 of every interface.
     workers
-        Processes that score, one per usable core unless ``MODEL_SERVER_WORKERS`` says otherwise.
+        Processes that score, unless ``MODEL_SERVER_WORKERS`` says otherwise one per usable core; one in all for a
+        model that Spark answers, since each has a JVM of its own.
     timeout_seconds
         Longest time from a request's arrival to its answer; 504 after that. SageMaker gives up at 60 s.
     queue_limit
@@ -74,11 +77,13 @@ class Settings:
         explain = environment.get("SLIPWAY_EXPLAIN", "")
         if explain not in {"", "contributions"}:
             raise SettingsError(f"SLIPWAY_EXPLAIN is {explain!r}; it may be empty or 'contributions'")
+        model_dir = _find_model_dir(environment)
+        workers = 1 if needs_jvm(read_record(model_dir)) else usable_cores()
         return cls(
-            model_dir=_find_model_dir(environment),
+            model_dir=model_dir,
             host=environment.get("SLIPWAY_BIND_HOST", cls.host),
             port=read.integer("SAGEMAKER_BIND_TO_PORT", cls.port, 1, 65535),
-            workers=read.integer("MODEL_SERVER_WORKERS", usable_cores(), 1, 256),
+            workers=read.integer("MODEL_SERVER_WORKERS", workers, 1, 256),
             timeout_seconds=read.number("MODEL_SERVER_TIMEOUT", cls.timeout_seconds, 0.1, 3600),
             queue_limit=read.integer("SLIPWAY_QUEUE_LIMIT", cls.queue_limit, 1, 100_000),
             max_body_bytes=int(

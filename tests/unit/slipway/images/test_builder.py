@@ -21,12 +21,14 @@ from slipway.errors import (
     RegistryRefusedError,
     RegistryUnavailableError,
 )
+from slipway.images import builder
 from slipway.images.base import BaseImage, resolve_base
 from slipway.images.builder import BuiltImage, ImageRequest, build_image, find_image
 from slipway.images.layer import digest_of
 from slipway.images.manifest import DOCKER_LAYER, DOCKER_MANIFEST, OCI_LAYER, OCI_MANIFEST
 from slipway.images.progress import Progress
 from slipway.images.registry import PutOutcome, RegistryClient
+from tests.unit.slipway.images.sources import BACKEND, make_sdist
 
 if TYPE_CHECKING:
     from conftest import Registry
@@ -133,6 +135,22 @@ def test_the_container_is_started_as_the_server_expects(
     assert run["ExposedPorts"] == {"8080/tcp": {}}
     assert run["Labels"]["io.slipway.python"] == HERE
     assert run["Labels"]["io.slipway.release"] == "0123456789ab"
+
+
+def test_spark_is_built_from_its_source_and_runs_as_a_user_with_a_name(
+    registry: Registry,
+    request_for: Callable[..., ImageRequest],
+    make_wheel: Callable[..., str],
+    make_lock: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = (make_wheel("tiny", files={"tiny/__init__.py": BACKEND}),)
+    monkeypatch.setattr(builder, "BUILT_FROM_SOURCE", {"pyspark": backend})
+    lock = make_lock(make_wheel("alpha"), make_sdist(tmp_path / "index", "pyspark"), python=HERE)
+    built = build_image(request_for(lock=lock), registry.client(), cache_dir=tmp_path / "cache")
+    assert content(registry, built)["opt/slipway/deps/pyspark/more.py"].isreg()
+    assert documents(registry, built)[1]["config"]["User"] == "nobody"
 
 
 def test_the_same_inputs_give_the_same_digest_on_another_machine(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,26 @@ def test_the_context_is_complete(request_to_build: ImageRequest, tmp_path: Path)
     own, server = lines.index('ENV OMP_NUM_THREADS="1"'), next(n for n, li in enumerate(lines) if "PYTHONPATH" in li)
     assert lines[own - 1] == 'ENV GREETING="say \\"hi\\" for \\$5"'
     assert own < server
+
+
+def test_spark_is_built_from_its_locked_source_and_runs_as_a_user_with_a_name(
+    request_to_build: ImageRequest, make_lock: Callable[..., Any], tmp_path: Path
+) -> None:
+    lock = make_lock("numpy==2 --hash=sha256:aa", "pyspark==4.3.0 --hash=sha256:bb")
+    write_context(replace(request_to_build, lock=lock), tmp_path / "context")
+    text = (tmp_path / "context" / "Dockerfile").read_text()
+    assert "--no-binary pyspark --no-build-isolation" in text
+    assert "--require-hashes" in text.partition("/tmp/backend.lock && ")[2]
+    assert (tmp_path / "context" / "backend.lock").read_text().startswith("setuptools==")
+    run = run_config(BASE, python="3.11", inputs="", labels={}, environment={}, with_spark=True)
+    assert run["User"] == "nobody"
+    assert [line for line in text.splitlines() if line.startswith("USER")] == ["USER nobody"]
+    assert [line for line in text.splitlines() if line.startswith("COPY")] == [
+        "COPY requirements.lock /tmp/requirements.lock",
+        "COPY backend.lock /tmp/backend.lock",
+        "COPY app /opt/slipway/app",
+        "COPY model /opt/slipway/model",
+    ]
 
 
 def test_an_empty_base_is_refused(request_to_build: ImageRequest, registry: Registry, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_package_for_another_platform_is_named(make_wheel: Maker, tmp_path: Pa
 def test_a_package_with_sources_only_is_named(make_wheel: Maker, tmp_path: Path) -> None:
     line = make_wheel("alpha")
     (tmp_path / "index" / "onlysource-1.0.tar.gz").write_bytes(b"never opened")
-    with pytest.raises(DependencyLockError, match=r"no wheel for .*: onlysource\. A release is never built from"):
+    with pytest.raises(DependencyLockError, match=r"no wheel for .*: onlysource\. Packages are never built from"):
         install(f"{line}\nonlysource==1.0 --hash=sha256:{'0' * 64}", tmp_path / "tree")
 
 

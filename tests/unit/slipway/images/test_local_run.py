@@ -155,7 +155,8 @@ def test_an_engine_is_told_which_image_and_port(
     based = replace(report, labels=labels)
     assert run_container(registry.client(), REPOSITORY, based, 8123, docker=str(program)) == 5
     said = (tmp_path / "said").read_text()
-    assert f"--publish 127.0.0.1:8123:8080 {registry.host}/{REPOSITORY}@{report.digest} serve" in said
+    image = f"{registry.host}/{REPOSITORY}@{report.digest}"
+    assert f"--read-only --tmpfs /tmp:exec --publish 127.0.0.1:8123:8080 {image} serve" in said
     with pytest.raises(RegistryUnavailableError, match="no nothing-here program"):
         run_container(registry.client(), REPOSITORY, based, 8123, docker="nothing-here")
 

@@ -67,7 +67,7 @@ def test_a_wheel_that_uv_keeps_of_another_build_is_not_taken(
 def test_a_source_that_nobody_named_is_refused(backend: tuple[str, ...], tmp_path: Path) -> None:
     index = tmp_path / "index"
     lines = "\n".join([make_sdist(index, "spring"), make_sdist(index, "autumn")])
-    with pytest.raises(DependencyLockError, match=r"no wheel for .*: autumn\. A release is never built from sources"):
+    with pytest.raises(DependencyLockError, match=r"no wheel for .*: autumn\. Packages are never built from sources"):
         install(lines, tmp_path / "tree", spring=backend)
 
 

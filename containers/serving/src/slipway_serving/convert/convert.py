@@ -20,8 +20,9 @@ from slipway_serving.convert.builder import CannotCompileError
 from slipway_serving.convert.parity import Parity, compare
 from slipway_serving.convert.signature import example_rows, read_input
 from slipway_serving.convert.stored import compare_stored
-from slipway_serving.engines.build import ENGINE_FILE, build_engine
+from slipway_serving.engines.build import build_engine
 from slipway_serving.engines.pyfunc import PyfuncEngine
+from slipway_serving.engines.record import ENGINE_FILE
 from slipway_serving.forms.layout import columns_of
 from slipway_serving.program.explain import CannotExplainError, Explainer
 

@@ -44,7 +44,10 @@ def candidates(model: Any, model_dir: Path, layout: dict[str, Any]) -> list[Atte
 def _compiled(folder: Path, layout: dict[str, Any]) -> Candidate:
     if layout["kind"] != "columns":
         raise CannotCompileError("a tensor signature")
-    program = compile_saved(SavedStage(folder), columns_of(layout))
+    saved = SavedStage(folder)
+    if uncovered := uncovered_stages(saved):
+        raise CannotCompileError(f"stages {', '.join(sorted(set(uncovered)))}")
+    program = compile_saved(saved, columns_of(layout))
     document = {"input": layout, "source": "spark", "fallback": "program"}
     return Candidate("native", document, program, max_odd=MAX_ODD_ROWS)
 

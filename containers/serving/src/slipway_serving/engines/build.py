@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from slipway_serving.engines.arrays import ArrayScorer
 from slipway_serving.engines.enforced import program_behind_mlflow
 from slipway_serving.engines.fast import FastEngine, Reader, Scorer
 from slipway_serving.engines.pyfunc import PyfuncEngine
+from slipway_serving.engines.record import needs_jvm, read_record
 from slipway_serving.forms.batch import Batch, Layout
 from slipway_serving.forms.csv_form import CsvForm
 from slipway_serving.forms.json_forms import JsonForms, TensorForms
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipway_serving.engines import Engine
-
-ENGINE_FILE = "engine.json"
 
 
 def load_engine(model_dir: Path, explain: str = "") -> Engine:
@@ -44,10 +42,13 @@ def load_engine(model_dir: Path, explain: str = "") -> Engine:
     ValueError
         Explanations are asked for and this model has none.
     """
-    path = model_dir / ENGINE_FILE
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"engine": "pyfunc"}
+    record = read_record(model_dir)
     if explain and record["engine"] != "native":
         raise ValueError(f"the engine {record['engine']} cannot explain predictions; only compiled models can")
+    if needs_jvm(record):
+        from slipway_serving.engines.spark import start_session
+
+        start_session()
     if record["engine"] == "pyfunc":
         return PyfuncEngine(model_dir)
     return build_engine(record, model_dir, model_dir, explain)
