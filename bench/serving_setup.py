@@ -20,6 +20,7 @@ import psutil
 
 from bench.peers.model_servers import JSON, Launch, ModelServer
 from bench.report import ROOT
+from slipway.artifacts.resolve import uv_command
 
 PYTHON = "3.11"
 SCIKIT = ("scikit-learn==1.9.1", "pandas==3.1.1", "numpy==2.4.6")
@@ -93,16 +94,9 @@ def make_environments(folder: Path, names: set[str]) -> None:
         if (folder / name / "ready").exists():
             continue
         shutil.rmtree(folder / name, ignore_errors=True)
-        subprocess.run(["uv", "venv", "-q", "--python", PYTHON, str(folder / name)], check=True)
-        install = [
-            "uv",
-            "pip",
-            "install",
-            "-q",
-            "--compile-bytecode",
-            "--python",
-            str(folder / name / "bin" / "python"),
-        ]
+        subprocess.run([uv_command(), "venv", "-q", "--python", PYTHON, str(folder / name)], check=True)
+        python = str(folder / name / "bin" / "python")
+        install = [uv_command(), "pip", "install", "-q", "--compile-bytecode", "--python", python]
         subprocess.run([*install, *REQUIREMENTS[name]], check=True)
         (folder / name / "ready").touch()
 
