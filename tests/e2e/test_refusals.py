@@ -47,7 +47,11 @@ def test_a_model_without_signature(world) -> None:
 
 @pytest.mark.parametrize(
     ("conf", "named"),
-    [({"reason": 7}, "7"), ({"overrides": {"instance_cuont": 2}}, "instance_cuont"), ({"model_version": ""}, "")],
+    [
+        ({"reason": 7}, "7"),
+        ({"overrides": {"instance_cuont": 2}}, "instance_cuont"),
+        ({"model_version": ""}, "model_version"),
+    ],
 )
 def test_a_value_that_the_form_does_not_take_never_becomes_a_run(world, conf, named) -> None:
     world.register("tiny")
