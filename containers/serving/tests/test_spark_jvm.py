@@ -20,6 +20,8 @@ from slipway_serving.engines import spark
 from slipway_serving.engines.spark import SparkStartError, start_session
 from slipway_serving.settings import Settings
 
+pytestmark = pytest.mark.timeout(900)
+
 # In a process of its own: Java stays in the process that started it.
 TRAIN = """
 import json, sys
