@@ -52,7 +52,7 @@ class ModelJudge:
 
     @cached_property
     def _environment(self) -> SandboxEnvironment:
-        if self._is_spark:  # saved metadata and tables are read, with pyarrow, which the image does without
+        if self._is_spark:  # saved metadata and tables are read, with pyarrow, which few images have
             return SandboxEnvironment.at(Path(sys.executable))
         return environment(self._lock, self._environments)
 
