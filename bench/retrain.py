@@ -284,7 +284,7 @@ NOTES = [
     "Six feature columns (two texts one-hot encoded, four numbers with gaps filled), logistic regression of at most 25 "
     "iterations, files of 20,000 rows. Both read, split in time, fit, judge champion and new model, and log to MLflow.",
     "Slipway also gives intervals, the features' importance, a report, the monitor's baseline, the unfitted pipeline "
-    "and answers that verify a deployment. It reads by its Python data source, as from S3; the script by Spark itself.",
+    "and answers that verify a deployment. It reads by Python, as from S3; the script by Spark itself.",
 ]
 
 

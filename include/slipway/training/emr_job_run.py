@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slipway.spec.compute import EmrServerlessSpec
 
 SHARED_FOLDER = "spark.slipway.folder"
-#: The oldest release whose Spark can run the trainer, which reads rows by Spark 4's Python data sources:
+#: The oldest release whose Spark can run the trainer, which passes rows to and from Spark 4 as Arrow tables:
 #: https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/release-version-emr-spark-8.0.0.html
 OLDEST_RELEASE = "emr-spark-8.0.0"
 _SPARK_3 = re.compile(r"emr-[5-7]\..*")
@@ -208,8 +208,8 @@ def unfit(application: Mapping[str, Any]) -> str:
         return f"is of type {application['type']}; expected one of type Spark."
     if _SPARK_3.fullmatch(release):
         return (
-            f"is of release {release}, whose Spark is 3; expected {OLDEST_RELEASE} or later, since the trainer reads "
-            "rows by Spark 4's Python data sources."
+            f"is of release {release}, whose Spark is 3; expected {OLDEST_RELEASE} or later, since the trainer passes "
+            "rows to and from Spark 4 as Arrow tables."
         )
     if application["state"] == "TERMINATED":
         return "is terminated; create another one, and name that in the spec."

@@ -71,9 +71,11 @@ def importance(
     tell(f"shuffling each of {len(features)} features among {len(rows):,} held-out rows")
     plain = retrainer.predict(fitted, retrainer.holding_out(split, rows), features)
     metric, sign = _metric(job.task, plain)
-    found = []
-    for feature, answers in _shuffled(job, retrainer, fitted, split, rows, features):
-        found.append(_worth(job, feature, metric, sign, plain, answers))
+    baseline = _Drawn(job, metric, sign, plain)
+    found = [
+        baseline.worth(feature, answers)
+        for feature, answers in _shuffled(job, retrainer, fitted, split, rows, features)
+    ]
     found.sort(key=lambda each: -each.value)
     return {"metric": metric, "rows": len(rows), "features": [asdict(each) for each in found]}
 
@@ -114,16 +116,31 @@ def _copy(rows: pd.DataFrame, feature: str, order: NDArray[np.intp]) -> pd.DataF
     return copy
 
 
-def _worth(
-    job: Job, feature: str, metric: str, sign: int, plain: Predictions, shuffled: list[Predictions]
-) -> Importance:
-    compute, random = METRICS[job.task][metric], np.random.default_rng(job.seed)
-    with np.errstate(all="ignore"):
-        worse = [sign * (compute(plain) - compute(each)) for each in shuffled]
-        drawn = []
-        for number in range(_DRAWS):
-            rows, answers = random.integers(0, len(plain), len(plain)), shuffled[number % len(shuffled)]
-            drawn.append(sign * (compute(plain.take(rows)) - compute(answers.take(rows))))
-    value = float(np.mean(worse))
-    interval = percentile_interval(np.array(drawn), value, 95.0)
-    return Importance(feature, value, interval.low, interval.high)
+class _Drawn:
+    """The answers to the rows as they are, and the draws of rows that every feature is compared on.
+
+    Args:
+        job: Kind of prediction and seed.
+        metric: Name of the metric.
+        sign: 1 where greater is better, else -1.
+        plain: The answers.
+    """
+
+    def __init__(self, job: Job, metric: str, sign: int, plain: Predictions) -> None:
+        self._compute, self._sign = METRICS[job.task][metric], sign
+        self._draws = np.random.default_rng(job.seed).integers(0, len(plain), (_DRAWS, len(plain)))
+        with np.errstate(all="ignore"):
+            self._plain = self._compute(plain)
+            self._drawn = [self._compute(plain.take(rows)) for rows in self._draws]
+
+    def worth(self, feature: str, shuffled: list[Predictions]) -> Importance:
+        """How much worse the answers to a feature's shuffles are."""
+        with np.errstate(all="ignore"):
+            worse = [self._sign * (self._plain - self._compute(each)) for each in shuffled]
+            drawn = [
+                self._sign * (plain - self._compute(shuffled[number % len(shuffled)].take(rows)))
+                for number, (plain, rows) in enumerate(zip(self._drawn, self._draws, strict=True))
+            ]
+        value = float(np.mean(worse))
+        interval = percentile_interval(np.array(drawn), value, 95.0)
+        return Importance(feature, value, interval.low, interval.high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from slipway_trainer.spark.frame_split import TIME, FrameTimes, class_counts, si
 from slipway_trainer.spark.golden import GOLDEN_FILE, golden_document
 from slipway_trainer.spark.session import place_of, runs_here, start_session, stop_session
 from slipway_trainer.spark.shared import SharedFolder, shared_place
-from slipway_trainer.spark.source import FORMAT, ObjectSource
+from slipway_trainer.spark.source import object_rows
 from slipway_trainer.spark.times import micros
 from slipway_trainer.split import find_bounds, guard
 
@@ -51,7 +51,6 @@ class SparkRetrainer(Retrainer[DataFrame]):
         self._here = runs_here(self.spark)
         if job.submitted and self._here:  # it needs nothing that is shared, and may not know s3://
             self.shared = SharedFolder({}, workdir)
-        self.spark.dataSource.register(ObjectSource)
         tell(f"Spark {self.spark.version} is up")
         self._persisted: list[DataFrame] = []
 
@@ -77,19 +76,11 @@ class SparkRetrainer(Retrainer[DataFrame]):
 
     def frame(self, columns: list[str]) -> DataFrame:
         """The columns wanted of all objects."""
-        from pyspark.sql.pandas.types import from_arrow_schema
-
         if not self.job.objects:
             raise BadDataError("there are no objects to train on")
         wanted = list(dict.fromkeys([*columns, *self.job.slices]))
         schema = unified({each.uri: self.reader.schema(each) for each in self.job.objects}, wanted)
-        options = {
-            "objects": json.dumps([asdict(each) for each in self.job.objects]),
-            "reader": json.dumps(asdict(self.reader)),
-        }
-        source = self.spark.read.format(FORMAT).schema(from_arrow_schema(schema)).options(**options)
-        found: DataFrame = source.load()
-        return found
+        return object_rows(self.spark, self.job.objects, self.reader, schema)
 
     def open(self, saved: SavedModel) -> Any:
         """See :class:`Retrainer`."""

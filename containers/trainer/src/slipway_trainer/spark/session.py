@@ -29,7 +29,7 @@ LOCAL_CONFIGURATION: Mapping[str, str] = {
 }
 
 
-#: The oldest Spark whose Python data sources, which read the objects, are there; and where EMR Serverless has it:
+#: The oldest Spark whose frames come and go as Arrow tables; and where EMR Serverless has it:
 #: https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/release-version-emr-spark-8.0.0.html
 _OLDEST_MAJOR = 4
 _EMR_RELEASE = "emr-spark-8.0.0"
@@ -132,8 +132,8 @@ def _submitted_session(name: str) -> Any:
 
     if int(pyspark.__version__.partition(".")[0]) < _OLDEST_MAJOR:
         raise TrainingError(
-            f"this Spark is {pyspark.__version__}; expected {_OLDEST_MAJOR}.0 or later, whose Python data sources read "
-            f"the rows. On EMR Serverless that is an application of release {_EMR_RELEASE} or later"
+            f"this Spark is {pyspark.__version__}; expected {_OLDEST_MAJOR}.0 or later, whose frames come and go as "
+            f"Arrow tables. On EMR Serverless that is an application of release {_EMR_RELEASE} or later"
         )
     _send_our_code()
     session = SparkSession.builder.appName(name).getOrCreate()
