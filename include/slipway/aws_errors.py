@@ -39,6 +39,7 @@ _DENIED = frozenset({
 _UNAVAILABLE = frozenset({
     "InternalDependencyException", "InternalError", "InternalFailure", "InternalServerError", "InternalServerException",
     "RequestTimeout", "RequestTimeoutException", "ServerException", "ServiceUnavailable", "ServiceUnavailableException",
+    "BadDigest", "XAmzContentSHA256Mismatch",  # what arrived is not what was sent
 })  # fmt: skip
 # An upload in parts that is gone was completed or given up by whoever else works on that object.
 _CONFLICT = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "NoSuchUpload"})

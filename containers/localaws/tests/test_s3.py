@@ -181,6 +181,34 @@ def test_a_part_with_a_wrong_checksum_is_not_kept(aws: Any, bucket: str) -> None
     assert "Parts" not in s3.list_parts(Bucket=bucket, Key="big", UploadId=upload)
 
 
+@pytest.mark.parametrize("given", [None, "CRC32"])
+def test_a_part_has_the_kind_of_checksum_that_its_upload_was_begun_with(
+    aws: Any, bucket: str, given: str | None
+) -> None:
+    s3 = aws("s3", request_checksum_calculation="when_required")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="big", ChecksumAlgorithm="SHA256")["UploadId"]
+    place = {"Bucket": bucket, "Key": "big", "UploadId": upload, "PartNumber": 1}
+    names = f"expected checksum Type: sha256, actual checksum Type: {(given or 'null').lower()}"
+    with pytest.raises(ClientError, match=names) as caught:
+        s3.upload_part(**place, Body=DATA, **({"ChecksumAlgorithm": given} if given else {}))
+    assert code(caught) == ("InvalidRequest", 400)
+    assert s3.upload_part(**place, Body=DATA, ChecksumAlgorithm="SHA256")["ETag"]
+
+
+def test_who_completes_an_upload_with_checksums_names_those_of_the_parts(aws: Any, bucket: str) -> None:
+    s3 = aws("s3")
+    place = {"Bucket": bucket, "Key": "big"}
+    place["UploadId"] = s3.create_multipart_upload(**place, ChecksumAlgorithm="CRC32")["UploadId"]
+    answer = s3.upload_part(**place, PartNumber=1, Body=DATA, ChecksumAlgorithm="CRC32")
+    part = {"PartNumber": 1, "ETag": answer["ETag"]}
+    with pytest.raises(ClientError, match=r"created using a crc32 checksum.*missing for part 1") as caught:
+        s3.complete_multipart_upload(**place, MultipartUpload={"Parts": [part]})
+    assert code(caught) == ("InvalidRequest", 400)
+    part["ChecksumCRC32"] = answer["ChecksumCRC32"]
+    s3.complete_multipart_upload(**place, MultipartUpload={"Parts": [part]})
+    assert s3.get_object(Bucket=bucket, Key="big")["Body"].read() == DATA
+
+
 def test_composite_checksums_say_how_many_parts_they_are_of(aws: Any, bucket: str) -> None:
     s3 = aws("s3")
     upload = s3.create_multipart_upload(Bucket=bucket, Key="big", ChecksumAlgorithm="SHA256")["UploadId"]
@@ -196,6 +224,10 @@ def test_composite_checksums_say_how_many_parts_they_are_of(aws: Any, bucket: st
     expected = base64.b64encode(digest).decode() + "-2"
     assert s3.head_object(Bucket=bucket, Key="big", ChecksumMode="ENABLED")["ChecksumSHA256"] == expected
     assert s3.get_object(Bucket=bucket, Key="big")["Body"].read() == b"".join(bodies)
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "big"})
+    copied = s3.head_object(Bucket=bucket, Key="copy", ChecksumMode="ENABLED")
+    assert copied["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(b"".join(bodies)).digest()).decode()
+    assert copied["ChecksumType"] == "FULL_OBJECT"
 
 
 def test_a_wrong_content_md5_is_refused(aws: Any, bucket: str) -> None:

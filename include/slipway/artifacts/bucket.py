@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -71,7 +71,9 @@ class Bucket:
             max_pool_connections=workers + 2,
             retries={"mode": "standard", "max_attempts": _ATTEMPTS},
             request_checksum_calculation="when_required",  # what we send carries its MD5
-            response_checksum_validation="when_required",  # what we fetch is compared with its ETag
+            response_checksum_validation="when_required",  # what we fetch is compared with its checksum at the end
+            # Our bodies carry their MD5, which is signed. botocore does the same where the connection is encrypted.
+            s3={"payload_signing_enabled": False},
         )
         _check_endpoint(endpoint_url)
         settings = settings.merge(config) if config else settings
@@ -115,10 +117,16 @@ class Bucket:
         fast = self.fast(self._fast_listing) if self.location.prefix else None
         return list_objects(self.client, self.location) if fast is None else fast
 
-    def head(self, path: str) -> HeadObjectOutputTypeDef:
-        """An object's own description."""
+    def head(self, path: str, *, checksums: bool = False) -> HeadObjectOutputTypeDef:
+        """An object's own description.
+
+        Args:
+            path: of the object, below the prefix.
+            checksums: also those that S3 keeps of it, for which it wants leave to decrypt the object.
+        """
+        more: Any = {"ChecksumMode": "ENABLED"} if checksums else {}
         with self.call(f"look at {self.location}{path}"):
-            return self.client.head_object(Bucket=self.name, Key=self.key(path))
+            return self.client.head_object(Bucket=self.name, Key=self.key(path), **more)
 
     def with_origin(self, entry: Entry) -> Entry:
         """An entry completed by what its object remembers about where it came from."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MEBIBYTE = 1 << 20
 # As boto3 and the AWS CLI have them, so that content which they uploaded gets the same tag from us.
 MULTIPART_BYTES = 8 * MEBIBYTE  # from here on an object goes in parts
 _MOST_PARTS = 10_000
-_BLOCK = MEBIBYTE // 4  # sixteen threads hold one each
+BLOCK_BYTES = MEBIBYTE // 4  # sixteen threads hold one each
 _MULTIPART = re.compile(r"^[0-9a-f]{32}-([0-9]{1,5})$")
 _SINGLE = re.compile(r"^[0-9a-f]{32}$")
 # Part sizes of other common clients: rclone 5, s5cmd 50, then round numbers that people set.
@@ -62,47 +62,6 @@ def file_has_tag(path: Path, size: int, tag: str) -> bool:
         )
 
 
-class RollingTag:
-    """The tag of a file that is still growing, brought forward as far as its content is there.
-
-    Args:
-        size: bytes that the file will have.
-        tag: the tag that it should get, which says how its parts are likely split.
-    """
-
-    def __init__(self, size: int, tag: str) -> None:
-        parts = part_count(tag)
-        self._part = next(iter(likely_part_sizes(size, parts)), size) if parts else size
-        self._in_parts = parts is not None
-        self._digests: list[bytes] = []
-        self._digest = hashlib.md5(usedforsecurity=False)
-        self.position = 0
-
-    def advance(self, descriptor: int, end: int) -> None:
-        """Read on up to ``end``."""
-        while self.position < end:
-            to_boundary = self._part - self.position % self._part
-            block = os.pread(descriptor, min(_BLOCK, end - self.position, to_boundary), self.position)
-            if not block:
-                return
-            self._digest.update(block)
-            self.position += len(block)
-            if len(block) == to_boundary and self._in_parts:
-                self._close_part()
-
-    def tag(self) -> str:
-        """The tag of what was read; only to be asked at the end."""
-        if not self._in_parts:
-            return self._digest.hexdigest()
-        if self.position % self._part:
-            self._close_part()
-        return combine(self._digests)
-
-    def _close_part(self) -> None:
-        self._digests.append(self._digest.digest())
-        self._digest = hashlib.md5(usedforsecurity=False)
-
-
 def likely_part_sizes(size: int, parts: int) -> list[int]:
     """Part sizes that split ``size`` bytes into that many parts, the usual ones first."""
     even = -(-size // parts)
@@ -124,13 +83,19 @@ def content_digest(data: bytes) -> bytes:
 
 
 def range_digest(descriptor: int, start: int, length: int) -> bytes:
-    """MD5 of a range of an open file, read in blocks."""
+    """MD5 of a range of an open file."""
     digest = hashlib.md5(usedforsecurity=False)
+    for block in range_blocks(descriptor, start, length):
+        digest.update(block)
+    return digest.digest()
+
+
+def range_blocks(descriptor: int, start: int, length: int) -> Iterator[bytes]:
+    """The bytes of a range of an open file, as far as the file goes, in blocks."""
     end = start + length
     while start < end:
-        block = os.pread(descriptor, min(_BLOCK, end - start), start)
+        block = os.pread(descriptor, min(BLOCK_BYTES, end - start), start)
         if not block:
-            break
-        digest.update(block)
+            return
+        yield block
         start += len(block)
-    return digest.digest()

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway.artifacts.bucket import Bucket, content_tag, is_encrypted
-from slipway.artifacts.content_tag import MEBIBYTE, RollingTag, file_has_tag, range_digest, ranges
+from slipway.artifacts.bucket import Bucket, clean_tag, content_tag, is_encrypted
+from slipway.artifacts.content_check import Checksum, RollingCheck, file_holds, kept_checksum, tag_checksum
+from slipway.artifacts.content_tag import MEBIBYTE, file_has_tag, range_digest, ranges
 from slipway.artifacts.local_folder import LocalFolder
 from slipway.artifacts.sync_plan import Entry
 from slipway.artifacts.work import Work, patiently
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
 
 _PIECE = 16 * MEBIBYTE
-_BLOCK = 1 * MEBIBYTE
+_BLOCK = 1 * MEBIBYTE  # what is not larger is fetched in one answer, held in memory
 Report = Callable[[int, int], None]  # told how many bytes and how many files were done
 
 
@@ -47,7 +48,8 @@ class Download:
         self._lock = threading.Lock()
         self._left = 0
         self._ready: set[int] = set()  # starts of the pieces that are there
-        self._rolling = RollingTag(entry.size, entry.tag or "")
+        self._expected: Checksum | None = None
+        self._rolling = RollingCheck(entry.size, None)
         self._rolls = threading.Lock()
         self._trusts_earlier_runs = True
         self._part = self._done = Path()
@@ -59,7 +61,13 @@ class Download:
             patiently(self._fetch_whole)
             self._report(self._entry.size, 1)
             return None
+        self._expected = self._checksum()
         return self._pieces()
+
+    def _checksum(self) -> Checksum | None:
+        head = self._bucket.head(self._entry.path, checksums=True)
+        is_listed = clean_tag(head["ETag"]) == self._entry.tag
+        return (kept_checksum(head) if is_listed else None) or tag_checksum(self._entry.tag or "")
 
     def _pieces(self) -> list[Work]:
         missing = self._missing()
@@ -86,7 +94,7 @@ class Download:
             self._done.write_text(header + "\n")
             noted = []
         self._ready = {int(line) for line in noted[1:] if line.isdigit()}
-        self._rolling = RollingTag(self._entry.size, self._entry.tag or "")
+        self._rolling = RollingCheck(self._entry.size, self._expected)
         spans = ranges(self._entry.size, _PIECE)
         self._report(sum(length for start, length in spans if start in self._ready), 0)
         return [span for span in spans if span[0] not in self._ready]
@@ -120,9 +128,8 @@ class Download:
         size, tag = self._entry.size, self._entry.tag or ""
         with self._part.open("rb") as file:
             self._roll(file.fileno())
-        whole = self._rolling.position == size
         try:
-            self._place(checked=(whole and self._rolling.tag() == tag) or file_has_tag(self._part, size, tag))
+            self._place(checked=self._rolling.holds() or file_has_tag(self._part, size, tag))
         except StorageUnavailableError:
             if not self._trusts_earlier_runs:
                 raise
@@ -134,7 +141,7 @@ class Download:
 
     def _place(self, *, checked: bool) -> None:
         size, tag = self._entry.size, self._entry.tag or ""
-        if self._part.stat().st_size != size or not (checked or self._tag_is_opaque()):
+        if self._part.stat().st_size != size or not (checked or self._passes_otherwise()):
             self._part.unlink(missing_ok=True)
             self._done.unlink(missing_ok=True)
             raise StorageUnavailableError(
@@ -144,9 +151,12 @@ class Download:
         self._folder.finish(self._entry.path, self._part, tag)
         self._done.unlink(missing_ok=True)
 
-    def _tag_is_opaque(self) -> bool:
-        """Whether the object's tag cannot be compared with content, by what S3 says about its encryption and parts."""
-        head = self._bucket.head(self._entry.path)
+    def _passes_otherwise(self) -> bool:
+        """Whether content that the tag does not confirm is right all the same, or S3 has nothing to compare it with."""
+        head = self._bucket.head(self._entry.path, checksums=True)
+        kept = kept_checksum(head)
+        if kept and kept.parts is None:
+            return file_holds(self._part, self._entry.size, kept)
         encrypted, content = is_encrypted(head), content_tag(head)
         if encrypted and content:
             return file_has_tag(self._part, self._entry.size, content)
@@ -171,7 +181,7 @@ class Download:
 
         start = 0
         result = obstore.get(store, self._bucket.key(self._entry.path), options={"if_match": f'"{self._entry.tag}"'})
-        for block in result.stream(min_chunk_size=_BLOCK):
+        for block in (result.bytes(),) if self._entry.size <= _BLOCK else result.stream(min_chunk_size=_BLOCK):
             start += self._write(descriptor, block, start)
         return True
 

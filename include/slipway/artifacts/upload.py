@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from slipway.artifacts.bucket import ORIGIN, Bucket, clean_tag, is_encrypted
+from slipway.artifacts.content_check import Crc32
 from slipway.artifacts.content_tag import (
     MEBIBYTE,
     MULTIPART_BYTES,
     combine,
     content_digest,
     part_size,
-    range_digest,
+    range_blocks,
     ranges,
 )
 from slipway.artifacts.file_range import FileRange
@@ -27,9 +30,19 @@ from slipway.artifacts.work import Work, patiently
 from slipway.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import MultipartUploadTypeDef
     from obstore.store import S3Store
 
 _WORTH_REMEMBERING = 1 * MEBIBYTE  # smaller files are read again sooner than looked up
+_CRC32: Final = "CRC32"
+
+
+@dataclass(frozen=True)
+class _PartDigests:
+    """MD5 and CRC32 of a part that was read."""
+
+    md5: bytes
+    crc32: Crc32
 
 
 class Upload:
@@ -61,7 +74,8 @@ class Upload:
         self._key = bucket.key(entry.path)
         self._lock = threading.Lock()
         self._upload_id = ""
-        self._digests: dict[int, bytes] = {}  # part number → MD5 of what was read
+        self._keeps_crc32 = True  # S3 takes a part's CRC32 only where the upload was begun with that
+        self._digests: dict[int, _PartDigests] = {}  # by part number
         self._sent: dict[int, str] = {}  # part number → ETag that S3 gave
         self._parts = 0
 
@@ -101,10 +115,11 @@ class Upload:
         with self._bucket.call(f"write {self._uri}"):
             client, name = self._bucket.client, self._bucket.name
             found = client.list_multipart_uploads(Bucket=name, Prefix=self._key).get("Uploads", [])
-            mine = [upload for upload in found if upload.get("Key") == self._key]
+            mine = [upload for upload in found if upload.get("Key") == self._key and _can_go_on(upload)]
             if mine:
                 newest = max(mine, key=lambda upload: upload["Initiated"])
                 self._upload_id = newest["UploadId"]
+                self._keeps_crc32 = newest.get("ChecksumAlgorithm") == _CRC32
                 pages = client.get_paginator("list_parts").paginate(
                     Bucket=name, Key=self._key, UploadId=self._upload_id
                 )
@@ -113,21 +128,24 @@ class Upload:
                 }
                 return
             origin = {ORIGIN: self._folder.tag(self._entry.path)} if self._bucket.hides_tags else {}
-            begun = client.create_multipart_upload(Bucket=name, Key=self._key, Metadata=origin)
+            begun = client.create_multipart_upload(
+                Bucket=name, Key=self._key, Metadata=origin, ChecksumAlgorithm=_CRC32
+            )
             self._upload_id = begun["UploadId"]
+            self._keeps_crc32 = True
 
     def _part(self, number: int, start: int, length: int) -> Iterable[Work] | None:
         with self._path.open("rb", buffering=0) as file:
-            digest = range_digest(file.fileno(), start, length)
-            if self._sent.get(number) != digest.hex():
+            digests = _digests(file.fileno(), start, length)
+            if self._sent.get(number) != digests.md5.hex():
                 body = FileRange(file.fileno(), start, length, str(self._path))
-                patiently(lambda: self._send_part(number, body, digest))
+                patiently(lambda: self._send_part(number, body, digests))
         self._report(length, 0)
         with self._lock:
-            self._digests[number] = digest
+            self._digests[number] = digests
             return [self._complete] if len(self._digests) == self._parts else None
 
-    def _send_part(self, number: int, body: FileRange, digest: bytes) -> None:
+    def _send_part(self, number: int, body: FileRange, digests: _PartDigests) -> None:
         body.seek(0)
         with self._bucket.call(f"write {self._uri}"):
             answer = self._bucket.client.upload_part(
@@ -136,25 +154,30 @@ class Upload:
                 UploadId=self._upload_id,
                 PartNumber=number,
                 Body=cast("BinaryIO", body),
-                ContentMD5=_header(digest),
+                ContentMD5=_header(digests.md5),
+                **self._kept(digests),
             )
         self._sent[number] = clean_tag(answer["ETag"])
 
     def _complete(self) -> None:
+        parts: Any = [
+            {"PartNumber": number, "ETag": f'"{self._sent[number]}"', **self._kept(digests)}
+            for number, digests in sorted(self._digests.items())
+        ]
         with self._bucket.call(f"write {self._uri}"):
             answer = self._bucket.client.complete_multipart_upload(
                 Bucket=self._bucket.name,
                 Key=self._key,
                 UploadId=self._upload_id,
-                MultipartUpload={
-                    "Parts": [
-                        {"PartNumber": number, "ETag": f'"{self._sent[number]}"'} for number in sorted(self._digests)
-                    ]
-                },
+                MultipartUpload={"Parts": parts},
             )
-        tag = combine(self._digests[number] for number in sorted(self._digests))
+        tag = combine(digests.md5 for _, digests in sorted(self._digests.items()))
         self._check(clean_tag(answer["ETag"]), tag, has_origin=False)
         self._report(0, 1)
+
+    def _kept(self, digests: _PartDigests) -> Any:
+        """What S3 is to keep of a part, for who fetches the object."""
+        return {"ChecksumCRC32": digests.crc32.base64()} if self._keeps_crc32 else {}
 
     def _check(self, given: str, tag: str, *, has_origin: bool) -> None:
         """Compare the tag that S3 gave with the content that was read, and that with the file as it is now."""
@@ -188,6 +211,20 @@ class Upload:
                     )
                 data += more
         return data
+
+
+def _can_go_on(upload: MultipartUploadTypeDef) -> bool:
+    """Whether an upload was begun with the checksums that we can give it: S3 takes no others for its parts."""
+    algorithm, kind = upload.get("ChecksumAlgorithm"), upload.get("ChecksumType", "COMPOSITE")
+    return algorithm is None or (algorithm == _CRC32 and kind == "COMPOSITE")
+
+
+def _digests(descriptor: int, start: int, length: int) -> _PartDigests:
+    md5, crc32 = hashlib.md5(usedforsecurity=False), Crc32()
+    for block in range_blocks(descriptor, start, length):
+        md5.update(block)
+        crc32.update(block)
+    return _PartDigests(md5.digest(), crc32)
 
 
 def _header(digest: bytes) -> str:

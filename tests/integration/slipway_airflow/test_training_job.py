@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from slipway.errors import ComputeUnavailableError, InvalidInputError, PermanentError, SlipwayError
 from slipway.spec import ServiceSpec
 
+from .guarded import guarded
 from .kills import run_with_kills
 from .retraining import LAKE, Retraining, make_rows, retrain_section
 
@@ -181,3 +182,59 @@ def test_credentials_of_mlflow_need_a_secret_before_anything_is_started(with_cha
     with pytest.raises(InvalidInputError, match="name that secret as mlflow_secret"):
         refit(with_champion).execute(with_champion.context("refit"))
     assert not aws.changes(since)
+
+
+OF_SPARK = (
+    "from pyspark.ml import Pipeline\n"
+    "from pyspark.ml.classification import LogisticRegression\n"
+    "from pyspark.ml.feature import StringIndexer, VectorAssembler\n"
+    "def make():\n"
+    "    return Pipeline(stages=[\n"
+    "        StringIndexer(inputCol='colour', outputCol='colour_index', handleInvalid='keep'),\n"
+    "        VectorAssembler(inputCols=['colour_index', 'size'], outputCol='features'),\n"
+    "        LogisticRegression(labelCol='late'),\n"
+    "    ])\n"
+)
+
+
+@pytest.mark.long
+@pytest.mark.spark
+@pytest.mark.parametrize("password", ["pw-1", "of yesterday"])
+def test_spark_trains_in_a_job_that_logs_in_to_mlflow_by_its_secret(
+    retraining, aws, mlflow_server, tmp_path, monkeypatch, password
+):
+    own = tmp_path / "retrainers" / "own.py"
+    own.parent.mkdir()
+    own.write_text(OF_SPARK)
+    monkeypatch.setenv("SLIPWAY_PROJECT", str(tmp_path))
+    secret = f"mlflow/{retraining.spec.name}"
+    aws.client("secretsmanager").create_secret(
+        Name=secret, SecretString=json.dumps({"username": "trainer", "password": password})
+    )
+    section = retraining.spec.retrain
+    compute = section.compute.model_copy(update={"mlflow_secret": secret})
+    changes = {"engine": "spark", "template": "own.py:make", "compute": compute, "spark": {"spark.master": "local[1]"}}
+    retraining.spec = retraining.spec.model_copy(update={"retrain": section.model_copy(update=changes)})
+    retraining.put("january.parquet", make_rows(400))
+    retraining.run("await_data", "validate_data")
+    with guarded(mlflow_server.url, "trainer", "pw-1") as (port, answered):
+        connection = {"conn_type": "http", "host": "127.0.0.1", "port": port, "login": "trainer", "password": "pw-1"}
+        monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({**connection, "schema": "http"}))
+        if password != "pw-1":
+            with pytest.raises(SlipwayError, match=r"MLflow refuses.*401"):
+                refit(retraining).execute(retraining.context("refit"))
+            assert set(answered) == {401}
+            assert not retraining.finished_runs
+            return
+        result = refit(retraining).execute(retraining.context("refit"))
+        assert retraining.run("register") == {"version": 1}
+        assert set(answered) == {200}
+    assert result["rows"] == {"train": 320, "holdout": 80}
+    assert result["metrics"]["candidate"]["areaUnderROC"] > 0.6
+    (run,) = retraining.finished_runs
+    assert run.data.tags["slipway.engine"] == "spark"
+    assert jobs(aws, retraining) == [("1", "Completed")]
+    described = aws.client("sagemaker").describe_training_job(
+        TrainingJobName=f"{run.data.tags['slipway.training_job']}"
+    )
+    assert "pw-1" not in json.dumps(described, default=str)

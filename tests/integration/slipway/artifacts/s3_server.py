@@ -2,8 +2,8 @@
 
 As on AWS, and unlike moto's own, the ETag of an object that is encrypted with a KMS key is not the MD5 of its content
 and differs from object to object; and it is right also when two requests are the first to ask for it: moto computes it
-then, from a buffer whose position both would move. And a copy of an object onto itself is encrypted as its bucket says,
-where moto leaves it without a key.
+then, from a buffer whose position both would move. A copy of an object onto itself is encrypted as its bucket says,
+where moto leaves it without a key. Checksums and conditions are checked by the AWS stand-in's own code.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import Any
 from moto.s3.models import FakeKey, S3Backend
 from moto.server import ThreadedMotoServer
 
+from slipway_localaws.s3 import patches
+
+patches.install()
 _plain_etag = FakeKey.etag.fget
 _copy_object = S3Backend.copy_object
 

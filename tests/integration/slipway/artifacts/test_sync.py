@@ -17,9 +17,10 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from slipway.artifacts import bucket as bucket_module
-from slipway.artifacts import server_copy, transfer, work
+from slipway.artifacts import content_check, download, server_copy, transfer, work
 from slipway.artifacts.bucket import ORIGIN, Bucket
 from slipway.artifacts.download import Download
 from slipway.artifacts.location import S3Location
@@ -476,7 +477,7 @@ def test_what_is_sent_damaged_is_noticed(place: Place, tree: Path, monkeypatch: 
     monkeypatch.setattr(work, "_PAUSES_SECONDS", ())
     events = place.session.events
     events.register("before-parameter-build.s3.PutObject", damage := lambda params, **_: params.update(Body=b"?"))
-    with pytest.raises(StorageUnavailableError, match="damaged"):
+    with pytest.raises(StorageUnavailableError, match="BadDigest"):
         place.sync(tree, place.uri(), include=["MLmodel"])
     events.unregister("before-parameter-build.s3.PutObject", damage)
     assert place.sync(tree, place.uri(), include=["MLmodel"]).copied == 1
@@ -546,18 +547,69 @@ def test_an_unreadable_part_of_this_machine_is_said_plainly(place: Place, tree: 
         place.sync(place.uri(), tmp_path / "file/below")
 
 
-def test_interrupted_parts_are_not_sent_again(place: Place, tree: Path) -> None:
-    """An upload that was begun by a killed run is found and completed; only missing parts are sent."""
+@pytest.mark.parametrize("algorithm", ["CRC32", None])
+def test_interrupted_parts_are_not_sent_again(place: Place, tree: Path, algorithm: str | None) -> None:
+    """An upload that was begun by a killed run is found and completed as it was begun; only missing parts are sent."""
     key, body = place.key("big.bin"), (tree / "big.bin").read_bytes()
-    begun = place.s3.create_multipart_upload(Bucket=PLAIN, Key=key)["UploadId"]
-    place.s3.upload_part(Bucket=PLAIN, Key=key, UploadId=begun, PartNumber=1, Body=body[: 8 * MEBIBYTE])
-    place.s3.upload_part(Bucket=PLAIN, Key=key, UploadId=begun, PartNumber=2, Body=b"x" * (8 * MEBIBYTE))
+    plain = place.session.client(
+        "s3", endpoint_url=place.endpoint, config=Config(request_checksum_calculation="when_required")
+    )
+    kept: Any = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+    begun = plain.create_multipart_upload(Bucket=PLAIN, Key=key, **kept)["UploadId"]
+    for number, part in enumerate([body[: 8 * MEBIBYTE], b"x" * (8 * MEBIBYTE)], 1):
+        plain.upload_part(Bucket=PLAIN, Key=key, UploadId=begun, PartNumber=number, Body=part, **kept)
     made: list[dict] = []
     place.session.events.register("before-parameter-build.s3.UploadPart", lambda params, **_: made.append(params))
     place.sync(tree, place.uri(), include=["big.bin"])
     assert sorted(params["PartNumber"] for params in made) == [2, 3]
+    assert {"ChecksumCRC32" in params for params in made} == {algorithm is not None}
     assert place.s3.get_object(Bucket=PLAIN, Key=key)["Body"].read() == body
     assert "Uploads" not in place.s3.list_multipart_uploads(Bucket=PLAIN, Prefix=place.name)
+
+
+def test_an_upload_with_other_checksums_than_ours_is_left_alone(place: Place, tree: Path) -> None:
+    """S3 refuses a part that lacks the kind of checksum that its upload was begun with."""
+    key = place.key("big.bin")
+    begun = place.s3.create_multipart_upload(Bucket=PLAIN, Key=key, ChecksumAlgorithm="SHA256")["UploadId"]
+    place.sync(tree, place.uri(), include=["big.bin"])
+    assert place.s3.get_object(Bucket=PLAIN, Key=key)["Body"].read() == (tree / "big.bin").read_bytes()
+    left = place.s3.list_multipart_uploads(Bucket=PLAIN, Prefix=place.name)["Uploads"]
+    assert [upload["UploadId"] for upload in left] == [begun]
+
+
+@pytest.mark.parametrize("uploader", ["slipway", "boto3"])
+def test_what_arrives_is_held_against_the_crc32_that_s3_keeps(
+    place: Place, tree: Path, tmp_path: Path, uploader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if uploader == "slipway":
+        place.sync(tree, place.uri(), include=["big.bin"])
+    else:
+        place.s3.upload_file(str(tree / "big.bin"), PLAIN, place.key("big.bin"))
+    monkeypatch.setattr(content_check, "_md5", lambda: pytest.fail("MD5 was computed"))
+    monkeypatch.setattr(download, "file_has_tag", lambda *_: pytest.fail("MD5 was computed"))
+    assert place.sync(place.uri(), tmp_path / "down").copied == 1
+    assert (tmp_path / "down/big.bin").read_bytes() == (tree / "big.bin").read_bytes()
+
+
+def test_damage_to_an_encrypted_object_shows_by_the_crc32_that_s3_keeps(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tag says nothing about its content."""
+    monkeypatch.setattr(bucket_module, "_open_store", lambda *_: None)
+    for path, size in (("small", 1000), ("big", 17 * MEBIBYTE)):
+        place.put(path, os.urandom(size), ENCRYPTED, ChecksumAlgorithm="CRC32")
+    write = Download._write
+    monkeypatch.setattr(
+        Download,
+        "_write",
+        staticmethod(lambda d, block, start: write(d, bytes(len(block)) if start == 0 else block, start)),
+    )
+    for path in ("small", "big"):
+        with pytest.raises(StorageUnavailableError, match="damaged"):
+            place.sync(place.uri(ENCRYPTED), tmp_path / "down", include=[path])
+    assert content(tmp_path / "down") == {}
+    monkeypatch.undo()
+    assert place.sync(place.uri(ENCRYPTED), tmp_path / "down").copied == 2
 
 
 def test_an_interrupted_upload_that_ends_while_it_is_looked_at_is_begun_anew(place: Place, tree: Path) -> None:

@@ -65,7 +65,7 @@ def test_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not file_has_tag(big, len(content), "0" * 32 + "-3")
     tens = [hashlib.md5(content[: 10 * MEBIBYTE]).digest(), hashlib.md5(content[10 * MEBIBYTE :]).digest()]
     assert file_has_tag(big, len(content), hashlib.md5(b"".join(tens)).hexdigest() + "-2")
-    monkeypatch.setattr(content_tag, "_BLOCK", 1000)
+    monkeypatch.setattr(content_tag, "BLOCK_BYTES", 1000)
     assert file_tag(big, len(content)) == expected
 
 

@@ -53,6 +53,28 @@ def test_the_first_error_stops_the_rest() -> None:
     assert len(started) < 20
 
 
+def test_nothing_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "ThreadPoolExecutor", lambda **_: pytest.fail("a thread"))
+    run_all([], workers=4)
+
+
+def test_what_a_running_piece_brings_after_an_error_is_dropped() -> None:
+    failed, done = threading.Event(), []
+
+    def fails() -> None:
+        failed.set()
+        raise PermanentError("one")
+
+    def brings() -> list:
+        failed.wait(5)
+        time.sleep(0.05)
+        return [lambda: done.append(1)]
+
+    with pytest.raises(PermanentError, match="one"):
+        run_all([brings, fails, lambda: done.append(2)] + [lambda: done.append(3)] * 50, workers=2)
+    assert 1 not in done
+
+
 def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "_PAUSES_SECONDS", (0, 0))
     outcomes = [StorageUnavailableError("1"), StorageUnavailableError("2"), None]

@@ -18,6 +18,8 @@ from moto.s3.exceptions import S3ClientError
 
 _TRAILER = re.compile(rb"(x-amz-checksum-[a-z0-9]+):([A-Za-z0-9+/]+={0,2})")
 _TRAILER_BYTES = 2048
+_PART = re.compile(rb"<Part>(.*?)</Part>", re.DOTALL)
+_PART_NUMBER = re.compile(rb"<PartNumber>(\d+)</PartNumber>")
 _PREFIX = "x-amz-checksum-"
 
 
@@ -87,6 +89,47 @@ def check_upload(headers: Mapping[str, Any], body: bytes, raw_body: bytes) -> tu
         return algorithm, value
     algorithm = (headers.get("x-amz-sdk-checksum-algorithm") or "").upper()
     return (algorithm, compute(algorithm, body)) if algorithm in _ALGORITHMS else ("", "")
+
+
+def check_part(algorithm: str, kind: str, given: str) -> None:
+    """Compare the algorithm of a part's checksum with that of its upload.
+
+    Args:
+        algorithm: that the upload was begun with, empty for none, to which boto3 gives parts with any.
+        kind: ``COMPOSITE`` or ``FULL_OBJECT``, which needs none of its parts.
+        given: that of the part, empty for none.
+
+    Raises:
+        InvalidChecksumRequest: as S3.
+    """
+    if algorithm and given != algorithm and (given or kind != "FULL_OBJECT"):
+        raise InvalidChecksumRequest(
+            f"Checksum Type mismatch occurred, expected checksum Type: {algorithm.lower()}, "
+            f"actual checksum Type: {given.lower() or 'null'}"
+        )
+
+
+def check_completion(algorithm: str, kind: str, body: bytes) -> None:
+    """Look for the checksums of the parts in a request that completes an upload.
+
+    Args:
+        algorithm: that the upload was begun with, empty for none.
+        kind: ``COMPOSITE`` or ``FULL_OBJECT``, which needs none of its parts.
+        body: the request's.
+
+    Raises:
+        InvalidChecksumRequest: as S3.
+    """
+    if not algorithm or kind == "FULL_OBJECT":
+        return
+    for part in _PART.findall(body):
+        if f"<Checksum{algorithm}>".encode() not in part:
+            number = _PART_NUMBER.search(part)
+            raise InvalidChecksumRequest(
+                f"The upload was created using a {algorithm.lower()} checksum. The complete request must include the "
+                f"checksum for each part. It was missing for part {number[1].decode() if number else '?'} in the "
+                "request."
+            )
 
 
 def _given_checksums(headers: Mapping[str, Any], raw_body: bytes) -> dict[str, str]:
