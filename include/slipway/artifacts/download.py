@@ -25,8 +25,10 @@ from slipway.errors import StorageUnavailableError
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-_PIECE = 16 * MEBIBYTE
+_PIECE = 32 * MEBIBYTE
 _BLOCK = 1 * MEBIBYTE  # what is not larger is fetched in one answer, held in memory
+# More at a time only get into each other's way: receiving, checking and writing take processor time.
+_at_once = threading.BoundedSemaphore(4 * (os.cpu_count() or 1))
 Report = Callable[[int, int], None]  # told how many bytes and how many files were done
 
 
@@ -51,6 +53,9 @@ class Download:
         self._expected: Checksum | None = None
         self._rolling = RollingCheck(entry.size, None)
         self._rolls = threading.Lock()
+        self._writes = (
+            threading.Lock()
+        )  # the kernel lets one thread write to a file, and others wait with their core busy
         self._trusts_earlier_runs = True
         self._part = self._done = Path()
 
@@ -102,7 +107,8 @@ class Download:
     def _piece(self, start: int, length: int) -> Iterable[Work] | None:
         descriptor = os.open(self._part, os.O_RDWR | os.O_NOFOLLOW)
         try:
-            patiently(lambda: self._fetch(descriptor, start, length))
+            with _at_once:
+                patiently(lambda: self._fetch(descriptor, start, length))
             self._report(length, 0)
             with self._lock:
                 with self._done.open("a") as notes:
@@ -185,10 +191,10 @@ class Download:
             start += self._write(descriptor, block, start)
         return True
 
-    @staticmethod
-    def _write(descriptor: int, block: object, start: int) -> int:
+    def _write(self, descriptor: int, block: object, start: int) -> int:
         view = memoryview(block)  # type: ignore[arg-type]
         written = 0
-        while written < len(view):
-            written += os.pwrite(descriptor, view[written:], start + written)
+        with self._writes:
+            while written < len(view):
+                written += os.pwrite(descriptor, view[written:], start + written)
         return written
