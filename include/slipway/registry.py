@@ -315,7 +315,7 @@ def _ask(what: str, call: Callable[[], T]) -> T | None:
     except MlflowException as error:
         if _says_absent(error):
             return None
-        raise _translate(error, what) from error
+        raise translate(error, what) from error
     except RequestException as error:
         raise ModelRegistryUnavailableError(f"Cannot {what}: MLflow does not answer ({error}).") from error
 
@@ -327,7 +327,13 @@ def _says_absent(error: Any) -> bool:
     return error.error_code == "INVALID_PARAMETER_VALUE" and bool(re.search(r"alias \S+ not found", str(error)))
 
 
-def _translate(error: Any, what: str) -> SlipwayError:
+def translate(error: Any, what: str) -> SlipwayError:
+    """Slipway's error for one of MLflow's.
+
+    Args:
+        error: the ``MlflowException``.
+        what: was asked, as "look at model x".
+    """
     status, said = error.get_http_status_code(), f"Cannot {what}: {error.error_code}: {error}"
     if status in {401, 403} or error.error_code in {"PERMISSION_DENIED", "UNAUTHENTICATED"}:
         return AccessDeniedError(f"{said} Check login, password or token of the Airflow connection to MLflow.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from slipway.errors import ModelRegistryUnavailableError, PermanentError
+from slipway.errors import ModelRegistryUnavailableError
+from slipway.registry import translate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +29,8 @@ def find_or_register(client: MlflowClient, model: str, *, run_id: str, model_uri
 
     Raises:
         ModelRegistryUnavailableError: MLflow does not answer.
-        PermanentError: MLflow refuses.
+        AccessDeniedError: It wants other credentials.
+        PermanentError: It refuses.
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -47,10 +49,7 @@ def find_or_register(client: MlflowClient, model: str, *, run_id: str, model_uri
     except RequestException as error:
         raise ModelRegistryUnavailableError(f"MLflow does not answer; {model} cannot be registered: {error}") from error
     except MlflowException as error:
-        status = error.get_http_status_code()  # type: ignore[no-untyped-call]
-        if status >= 500 or "API request to" in str(error):
-            raise ModelRegistryUnavailableError(f"MLflow fails; {model} cannot be registered: {error}") from error
-        raise PermanentError(f"MLflow refuses to register {model}: {error}") from error
+        raise translate(error, f"register {model}") from error
 
 
 def _ensure_model(client: MlflowClient, model: str) -> None:

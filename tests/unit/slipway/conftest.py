@@ -1,4 +1,4 @@
-"""An S3 in memory whose conditional writes are atomic, for tests of concurrent writers.
+"""Servers that answer as wanted, and an S3 in memory whose conditional writes are atomic, for concurrent writers.
 
 moto checks the condition and writes in two steps without a lock, so two threads can both pass an ``If-Match``; it
 serves the protocol tests (tests/integration), this one the concurrency tests.
@@ -11,6 +11,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -112,3 +113,37 @@ def memory_s3() -> MemoryS3:
 def new_memory_s3() -> type[MemoryS3]:
     """For property tests, which need a fresh store for each example."""
     return MemoryS3
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server in MLflow's place that answers everything with one status and body."""
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    servers = []
+
+    def serve(status: int, body: bytes) -> MlflowClient:
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PATCH = _answer  # noqa: N815
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        url = f"http://127.0.0.1:{server.server_port}"
+        return MlflowClient(url, url)
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()

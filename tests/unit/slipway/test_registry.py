@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -232,37 +230,6 @@ def test_an_alias_of_what_does_not_exist_is_refused(registry: Registry) -> None:
         set_alias_if_changed(registry.client, MODEL, "challenger", 9)
     with pytest.raises(errors.ModelNotFoundError, match="no model 'none'"):
         set_alias_if_changed(registry.client, "none", "champion", 1)
-
-
-@pytest.fixture
-def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A server in MLflow's place that answers everything with one status and body."""
-    from mlflow import MlflowClient
-
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    servers = []
-
-    def serve(status: int, body: bytes) -> MlflowClient:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        url = f"http://127.0.0.1:{server.server_port}"
-        return MlflowClient(url, url)
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.mark.parametrize(

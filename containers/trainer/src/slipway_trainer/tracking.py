@@ -20,6 +20,7 @@ from slipway_trainer.problem import TrainingError, UnavailableError
 
 JOB_TAG = "slipway.job_id"
 RESULT = "slipway/result.json"
+_TOO_MANY_REQUESTS = 429
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -136,7 +137,8 @@ def is_outage(error: Exception) -> bool:
     from requests.exceptions import RequestException
 
     if isinstance(error, MlflowException):
-        return error.get_http_status_code() >= 500 or "API request to" in str(error)
+        status: int = error.get_http_status_code()
+        return status >= 500 or status == _TOO_MANY_REQUESTS
     return isinstance(error, RequestException)
 
 
