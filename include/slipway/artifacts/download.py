@@ -53,9 +53,8 @@ class Download:
         self._expected: Checksum | None = None
         self._rolling = RollingCheck(entry.size, None)
         self._rolls = threading.Lock()
-        self._writes = (
-            threading.Lock()
-        )  # the kernel lets one thread write to a file, and others wait with their core busy
+        # The kernel lets one thread at a time write to a file, and keeps the cores of those busy that wait for it.
+        self._writes = threading.Lock()
         self._trusts_earlier_runs = True
         self._part = self._done = Path()
 
