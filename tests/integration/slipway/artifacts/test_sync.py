@@ -480,6 +480,17 @@ def test_what_is_sent_damaged_is_noticed(place: Place, tree: Path, monkeypatch: 
     assert place.sync(tree, place.uri(), include=["MLmodel"]).copied == 1
 
 
+def test_an_answer_for_other_content_than_was_sent_is_noticed(
+    place: Place, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_module, "_open_store", lambda *_: None)
+    monkeypatch.setattr(work, "_PAUSES_SECONDS", ())
+    other = f'"{hashlib.md5(b"other").hexdigest()}"'
+    place.session.events.register("after-call.s3.PutObject", lambda parsed, **_: parsed.update(ETag=other))
+    with pytest.raises(StorageUnavailableError, match="damaged"):
+        place.sync(tree, place.uri(), include=["MLmodel"])
+
+
 def test_an_object_that_changes_meanwhile_is_not_mixed_up(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
