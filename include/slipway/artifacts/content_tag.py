@@ -1,7 +1,7 @@
 """The tag that S3 gives to content: the MD5 of an object put in one piece, or the MD5 of its parts' MD5s.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html (ETag). MD5 serves to recognise equal content here, not
-to protect against somebody who makes collisions; that is what the signed SHA-256 of each request is for.
+to protect against somebody who makes collisions.
 """
 
 from __future__ import annotations

@@ -453,6 +453,16 @@ def test_refreshed_credentials_are_used(place: Place, tree: Path, tmp_path: Path
     assert content(tmp_path / "d") == content(tree)
 
 
+def damage_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first block of everything that arrives be zeros."""
+    write = Download._write
+
+    def damaged(self: Download, descriptor: int, block: Any, start: int) -> int:
+        return write(self, descriptor, block if start else bytes(len(block)), start)
+
+    monkeypatch.setattr(Download, "_write", damaged)
+
+
 def test_what_arrives_damaged_is_not_put_in_place(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -460,8 +470,7 @@ def test_what_arrives_damaged_is_not_put_in_place(
     monkeypatch.setattr(download, "_PIECE", 16 * MEBIBYTE)
     for path, size in (("small", 1000), ("big", 17 * MEBIBYTE)):
         place.put(path, os.urandom(size))
-    write = Download._write
-    monkeypatch.setattr(Download, "_write", lambda *a: write(*a[:2], bytes(len(a[2])) if a[3] == 0 else a[2], a[3]))
+    damage_beginnings(monkeypatch)
     with pytest.raises(StorageUnavailableError, match="damaged"):
         place.sync(place.uri(), tmp_path / "down")
     assert not {"small", "big"} & set(content(tmp_path / "down"))
@@ -608,8 +617,7 @@ def test_damage_to_an_encrypted_object_shows_by_the_crc32_that_s3_keeps(
     monkeypatch.setattr(download, "_PIECE", 16 * MEBIBYTE)
     for path, size in (("small", 1000), ("big", 17 * MEBIBYTE)):
         place.put(path, os.urandom(size), ENCRYPTED, ChecksumAlgorithm="CRC32")
-    write = Download._write
-    monkeypatch.setattr(Download, "_write", lambda *a: write(*a[:2], bytes(len(a[2])) if a[3] == 0 else a[2], a[3]))
+    damage_beginnings(monkeypatch)
     for path in ("small", "big"):
         with pytest.raises(StorageUnavailableError, match="damaged"):
             place.sync(place.uri(ENCRYPTED), tmp_path / "down", include=[path])
