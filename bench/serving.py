@@ -6,7 +6,7 @@
 All servers of a model are up at once and take turns under load, so that what else the machine does meets them alike;
 each has its own environment under ``var/bench/env`` with the same scikit-learn, the same number of workers and one
 thread for linear algebra. Before the clock starts, each has to give the same predictions. CPU time is the server's
-whole process tree over the requests it answered, memory its proportional set size after the load. Load comes from wrk.
+whole process tree over the requests it answered, memory its proportional set size after a turn. Load comes from wrk.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def measure(server: Running, case: Case, body: bytes, seconds: float, folder: Pa
         ("p50", "ms"): load.p50_ms,
         ("p99", "ms"): load.p99_ms,
         ("CPU per request", "ms"): cpu_ms,
+        ("memory", "MiB"): server.memory_bytes() / 2**20,
     }
     name = server.system.name
     return [Row(case.name, name, metric, round(value, 4), unit) for (metric, unit), value in values.items()]
@@ -101,9 +102,6 @@ def bench_model(model: Path, systems: list[ModelServer], options: argparse.Names
         cases = [Case(model.name, count, form) for count in (1, 1000) for form in (JSON, CSV)]
         for case in cases:
             rows += _turns(case, servers, model, options, folder)
-        for server in servers:
-            megabytes = server.memory_bytes() / 2**20
-            rows.append(Row(f"{model.name}, memory", server.system.name, "proportional set size", megabytes, "MiB"))
     return rows
 
 

@@ -47,6 +47,10 @@ class Crc32:
         """See :class:`Digest`."""
         self._value = isal_zlib.crc32(data, self._value)
 
+    def append(self, other: Crc32, length: int) -> None:
+        """Add ``length`` bytes whose own CRC32 is known."""
+        self._value = isal_zlib.crc32_combine(self._value, other._value, length)
+
     def digest(self) -> bytes:
         """See :class:`Digest`."""
         return int(self._value).to_bytes(4, "big")
