@@ -61,8 +61,8 @@ def test_the_window_leaves_rows_out(job):
     ("change", "message"),
     [
         (lambda rows: rows.drop(columns="size"), "lacks 'size'; it has 'colour'"),
-        (lambda rows: rows.assign(size="big"), "column 'size' does not fit the champion's type double"),
-        (lambda rows: rows.assign(colour=1.0), "column 'colour' does not fit the champion's type string"),
+        (lambda rows: rows.assign(size="big"), "column 'size' does not fit the model's type double"),
+        (lambda rows: rows.assign(colour=1.0), "column 'colour' does not fit the model's type string"),
         (lambda rows: rows[:0], "no rows at all"),
         (lambda rows: rows[:3], "has 3 rows"),
         (lambda rows: rows.assign(late=1), "one class only"),

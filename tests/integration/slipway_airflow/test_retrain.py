@@ -198,7 +198,7 @@ def test_a_killed_task_ends_its_trainer_and_the_next_try_gets_through(with_champ
 
 BAD = {
     "column gone": (lambda: make_rows(200).drop(columns="size"), "lacks 'size'"),
-    "type changed": (lambda: make_rows(200).assign(size="large"), "does not fit the champion's type double"),
+    "type changed": (lambda: make_rows(200).assign(size="large"), "does not fit the model's type double"),
     "one class": (lambda: make_rows(200).assign(late=1), "one class only"),
     "mixed schemas": (
         lambda: make_rows(200).assign(size=[str(n) for n in range(200)]),

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from slipway_trainer.baseline import TrainedRows, thinning
 from slipway_trainer.champion import SavedModel
+from slipway_trainer.feature_types import typed
 from slipway_trainer.labels import check_classes, classified
 from slipway_trainer.metric import Predictions
 from slipway_trainer.objects import unified
@@ -31,8 +32,7 @@ class PythonRetrainer(Retrainer[pd.DataFrame]):
     def load(self, features: dict[str, str]) -> Split[pd.DataFrame]:
         """See :class:`Retrainer`."""
         target, time = self.require_target(), self.require_time_column()
-        rows = self.frame([*features, target, time])
-        rows = _typed(rows, features)
+        rows = typed(self.frame([*features, target, time]), features)
         moments = times_of(rows[time], time)
         bounds = find_bounds(ArrayTimes(moments), self.job.window, self.job.holdout_pct)
         inside = (moments >= bounds.first) & (moments <= bounds.last)
@@ -162,25 +162,6 @@ def times_of(column: pd.Series, name: str) -> np.ndarray[Any, np.dtype[np.int64]
     except (ValueError, TypeError) as error:
         raise BadDataError(f"the time column {name!r} holds what is no time: {error}") from error
     return parsed.dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.int64)
-
-
-_NUMERIC = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32"}
-
-
-def _typed(rows: pd.DataFrame, features: dict[str, str]) -> pd.DataFrame:
-    """Give the features the types of the champion's signature."""
-    typed = rows.copy()
-    for name, kind in features.items():
-        try:
-            if kind in _NUMERIC:
-                typed[name] = pd.to_numeric(typed[name]).astype(_NUMERIC[kind])
-            elif kind == "string":
-                if pd.api.types.is_numeric_dtype(typed[name]):
-                    raise ValueError("the column holds numbers")
-                typed[name] = typed[name].astype(object)
-        except (ValueError, TypeError) as error:
-            raise BadDataError(f"column {name!r} does not fit the champion's type {kind}: {error}") from error
-    return typed
 
 
 def _flavor(saved: SavedModel) -> str:

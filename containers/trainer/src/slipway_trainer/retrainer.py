@@ -20,7 +20,7 @@ from slipway_trainer.baseline import TrainedRows
 from slipway_trainer.champion import SavedModel
 from slipway_trainer.job import Job
 from slipway_trainer.metric import Predictions
-from slipway_trainer.objects import ObjectReader, mlflow_type
+from slipway_trainer.objects import ObjectReader, mlflow_type, unified
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.split import Bounds
 
@@ -95,16 +95,20 @@ class Retrainer(ABC, Generic[Rows]):
             raise TrainingError(f"the template {self.job.template} fails: {type(error).__name__}: {error}") from error
 
     def template_features(self) -> dict[str, str]:
-        """Feature columns of a first training with MLflow's type names: all but target and time of the first object.
+        """Feature columns of a first training with MLflow's type names: all of the first object but target and time.
+
+        The types are those that hold the values of all objects.
 
         Raises:
-            BadDataError: There is no object, or a column of a type that no signature has.
+            BadDataError: There is no object, objects do not fit together, or a column is of a type that no signature
+                has.
         """
         if not self.job.objects:
             raise BadDataError("there are no objects to train on")
-        schema = self.reader.schema(self.job.objects[0])
+        schemas = {each.uri: self.reader.schema(each) for each in self.job.objects}
         others = {self.job.target, self.job.time_column}
-        return {name: mlflow_type(schema.field(name).type, name) for name in schema.names if name not in others}
+        wanted = [name for name in schemas[self.job.objects[0].uri].names if name not in others]
+        return {field.name: mlflow_type(field.type, field.name) for field in unified(schemas, wanted)}
 
     @abstractmethod
     def load(self, features: dict[str, str]) -> Split[Rows]:

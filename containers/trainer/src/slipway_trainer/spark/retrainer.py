@@ -23,6 +23,7 @@ from slipway_trainer.objects import unified
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
 from slipway_trainer.retrainer import Estimator, Retrainer, Split
+from slipway_trainer.spark.feature_types import typed
 from slipway_trainer.spark.flavor import flavor, pyfunc_model
 from slipway_trainer.spark.frame_split import TIME, FrameTimes, class_counts, sides
 from slipway_trainer.spark.golden import GOLDEN_FILE, golden_document
@@ -35,7 +36,6 @@ from slipway_trainer.split import find_bounds, guard
 _ROW = "__slipway_row"
 _EXAMPLE_ROWS = 20
 _GOLDEN_POOL = 2000
-_SPARK_TYPES = {"double": "double", "float": "float", "long": "bigint", "integer": "int", "string": "string"}
 
 
 class SparkRetrainer(Retrainer[DataFrame]):
@@ -57,7 +57,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
     def load(self, features: dict[str, str]) -> Split[DataFrame]:
         """See :class:`Retrainer`."""
         target, time = self.require_target(), self.require_time_column()
-        frame = _typed(self.frame([*features, target, time]), features)
+        frame = typed(self.frame([*features, target, time]), features)
         frame = frame.withColumn(TIME, micros(frame, time)).withColumn(_ROW, fn.monotonically_increasing_id())
         frame = frame.persist()
         self._persisted.append(frame)
@@ -232,18 +232,6 @@ class SparkRetrainer(Retrainer[DataFrame]):
         """Stop Spark."""
         stop_session(self.spark, self._persisted)
         self.shared.close()
-
-
-def _typed(frame: DataFrame, features: dict[str, str]) -> DataFrame:
-    kinds = dict(frame.dtypes)
-    for name, kind in features.items():
-        wanted = _SPARK_TYPES.get(kind)
-        if wanted is None or kinds[name] == wanted:
-            continue
-        if "string" in (wanted, kinds[name]):
-            raise BadDataError(f"column {name!r} is {kinds[name]}, the champion's signature says {kind}")
-        frame = frame.withColumn(name, fn.col(name).cast(wanted))
-    return frame
 
 
 def _stages(stage: Any) -> list[Any]:
