@@ -7,7 +7,8 @@ import pytest
 from trainer_rows import make_rows
 
 from slipway_trainer.job import DataObject
-from slipway_trainer.validation import propose, validate
+from slipway_trainer.proposal import propose
+from slipway_trainer.validation import validate
 
 # In a process of their own: under xdist pyspark takes the worker for a doctest run and exits.
 pytestmark = pytest.mark.integration

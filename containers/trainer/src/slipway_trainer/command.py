@@ -40,9 +40,13 @@ def run(command: str, job: Job) -> dict[str, Any]:
         from slipway_trainer.spark.call import call
 
         return call(job)
-    from slipway_trainer.validation import propose_suite, validate
+    if command == "propose":
+        from slipway_trainer.proposal import propose_suite
 
-    return validate(job) if command == "validate" else propose_suite(job)
+        return propose_suite(job)
+    from slipway_trainer.validation import validate
+
+    return validate(job)
 
 
 def reason(error: Exception) -> tuple[str, str]:

@@ -13,7 +13,6 @@ import pandas as pd
 
 from slipway_trainer.job import DataObject, Job
 from slipway_trainer.objects import ObjectReader, require_columns
-from slipway_trainer.prepare import prepared_rows
 from slipway_trainer.problem import BadDataError, TrainingError
 from slipway_trainer.progress import tell
 
@@ -129,73 +128,3 @@ def _page(result: Any) -> str:
         text = json.dumps(result.to_json_dict(), indent=1, default=str)
         page = f"<!doctype html><pre>{text.replace('<', '&lt;')}</pre>"
     return page
-
-
-def propose_suite(job: Job) -> dict[str, Any]:
-    """Propose a suite from all of the job's objects.
-
-    Args:
-        job: Service, objects and target.
-
-    Returns:
-        ``suite``: see :func:`propose`.
-
-    Raises:
-        BadDataError: There are no rows, or an object cannot be read.
-    """
-    reader = ObjectReader(job.data_format, job.s3_endpoint_url, job.region)
-    parts = []
-    for number, source in enumerate(job.objects, 1):
-        parts.append(prepared_rows(job, reader.table(source).to_pandas()))
-        tell(f"{number} of {len(job.objects)}: {source.uri}, {len(parts[-1]):,} rows")
-    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    if rows.empty:
-        raise BadDataError("there are no rows to propose expectations from")
-    return {"suite": propose(rows, job.service, job.target)}
-
-
-def propose(rows: pd.DataFrame, name: str, target: str | None = None) -> dict[str, Any]:
-    """A suite to begin with, from rows that are known to be good.
-
-    Args:
-        rows: Training data.
-        name: Name of the suite.
-        target: The column that must never be missing.
-
-    Returns:
-        The suite as JSON: columns, shares of missing values, ranges widened by half their width, known categories
-        (of columns with at most 50) for 99 % of the rows.
-    """
-    expectations: list[dict[str, Any]] = [
-        {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}},
-        {
-            "type": "expect_table_columns_to_match_set",
-            "kwargs": {"column_set": list(rows.columns), "exact_match": False},
-        },
-    ]
-    for column in rows.columns:
-        values = rows[column]
-        missing = float(values.isna().mean())
-        mostly = 1.0 if column == target or not missing else max(0.0, round(1.0 - 2.0 * missing - 0.01, 3))
-        expectations.append(
-            {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": column, "mostly": mostly}}
-        )
-        expectations += _about_values(column, values)
-    return {"name": name, "expectations": expectations, "meta": {"proposed_from_rows": len(rows)}}
-
-
-def _about_values(column: str, values: pd.Series) -> list[dict[str, Any]]:
-    known = values.dropna()
-    if known.empty or pd.api.types.is_datetime64_any_dtype(known):
-        return []
-    if pd.api.types.is_bool_dtype(known):
-        return []
-    if pd.api.types.is_numeric_dtype(known):
-        low, high = float(known.min()), float(known.max())
-        room = (high - low) / 2.0
-        kwargs = {"column": column, "min_value": low - room, "max_value": high + room, "mostly": 0.99}
-        return [{"type": "expect_column_values_to_be_between", "kwargs": kwargs}]
-    if known.nunique() <= 50:
-        kwargs = {"column": column, "value_set": sorted(map(str, known.unique())), "mostly": 0.99}
-        return [{"type": "expect_column_values_to_be_in_set", "kwargs": kwargs}]
-    return []
