@@ -1,5 +1,6 @@
 """What can be said about docker-compose.yaml without an engine; `docker compose config` where there is one."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -71,6 +72,13 @@ def test_passwords_are_where_people_are_told_to_look(place: str) -> None:
     assert SERVICES[service]["environment"]["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"] == file
     assert f"secrets:{Path(file).parent}" in SERVICES[service]["volumes"]
     assert SERVICES["secrets"]["entrypoint"][-1] == str(Path(file).parent)
+
+
+def test_the_stand_in_keeps_its_state_in_the_named_volume() -> None:
+    text = (ROOT / SERVICES["localaws"]["build"]["dockerfile"]).read_text()
+    [command] = re.findall(r"^ENTRYPOINT (\[.+\])$", text, re.MULTILINE)
+    started = json.loads(command)
+    assert SERVICES["localaws"]["volumes"] == [f"localaws:{started[started.index('--state') + 1]}"]
 
 
 @pytest.mark.parametrize("part", ["AIRFLOW", "MLFLOW", "AWS"])
