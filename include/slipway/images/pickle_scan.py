@@ -6,31 +6,43 @@ Of its kin, modelscan does not run on Python 3.13 and pins an older rich, and fi
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
-import tempfile
-import zlib
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from slipway.errors import ModelNotDeployableError
+from slipway.images.pickle_stream import ARRAY_MAGIC, PICKLE_MAGIC, calls_something, imports_of
+from slipway.images.wrapping import (
+    HEAD_BYTES,
+    Allowance,
+    WrappingError,
+    compression,
+    inflated,
+    inflated_name,
+    is_certain_zip,
+    is_closed,
+    is_tar,
+    is_zip,
+    seekable,
+    tar_members,
+    zip_members,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from slipway.images.wrapping import Compressed, Member
 
 Policy = Literal["off", "warn", "refuse"]
-_EXTENSIONS = frozenset({
-    ".pkl", ".pickle", ".joblib", ".cloudpickle", ".dat", ".data", ".bin", ".pt", ".pth", ".ckpt", ".npy", ".npz",
-    ".skops", ".zip", ".7z",
-})  # fmt: skip
-_PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
-_ZIP_MAGIC = b"PK\x03\x04"
-_ZLIB_MAGIC = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-_INFLATED_LIMIT_BYTES = 8 << 30  # more than this from one file is a bomb, not a model
+_PICKLE_SUFFIXES = frozenset({".pkl", ".pickle", ".joblib", ".cloudpickle", ".sav"})
+"""What is called so is a pickle, or it cannot be read."""
+_SUFFIXES = _PICKLE_SUFFIXES | {
+    ".dat", ".data", ".bin", ".model", ".pt", ".pth", ".ckpt", ".npy", ".npz", ".skops", ".zip", ".7z", ".tar",
+}  # fmt: skip
+"""What is called so may be a pickle or hold one, and is named among the files that were looked at."""
+_DEPTH_LIMIT = 6  # files in files; an archive below is not opened
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,9 @@ class Finding:
 class ScanReport:
     """What was looked at and found; ``unreadable`` files could not be read to their end.
 
-    joblib writes arrays raw into the middle of a pickle; such a file can be read up to its first array only.
+    That is said, too, of archives and compressed files of which a part cannot be opened, and of files that are called
+    pickles and are none. joblib writes arrays raw into the middle of a pickle; such a file can be read up to its first
+    array only.
     """
 
     scanner: str
@@ -91,7 +105,10 @@ def _counted(number: int, noun: str, which: str = "") -> str:
 
 
 def scan_model(model_dir: Path, *, policy: Policy = "warn") -> ScanReport:
-    """Look into every pickle below ``model_dir``, archives and compressed files included, without running any.
+    """Look into every pickle below ``model_dir``, without running any.
+
+    Archives and compressed files are opened, those in them too. What a file is shows in its content; a name only says
+    what must be a pickle.
 
     Args:
         model_dir: folder of the model.
@@ -101,16 +118,15 @@ def scan_model(model_dir: Path, *, policy: Policy = "warn") -> ScanReport:
     Raises:
         ModelNotDeployableError: under ``refuse``; names files and imports.
     """
-    found: list[Finding] = []
-    unreadable: list[str] = []
-    files = [] if policy == "off" else [path for path in sorted(model_dir.rglob("*")) if _may_be_pickle(path)]
-    names = [path.relative_to(model_dir).as_posix() for path in files]
-    for path, name in zip(files, names, strict=True):
-        findings, readable = _scan(path, name)
-        found += findings
-        if not readable:
-            unreadable.append(name)
-    report = ScanReport(f"picklescan {version('picklescan')}", tuple(names), tuple(found), tuple(unreadable))
+    paths = [] if policy == "off" else sorted(model_dir.rglob("*"))
+    scans = [_scan(path, path.relative_to(model_dir).as_posix()) for path in paths if _is_own_file(path)]
+    named = [scan for scan in scans if scan.is_worth_naming or not scan.is_readable]
+    report = ScanReport(
+        scanner=f"picklescan {version('picklescan')}",
+        files=tuple(scan.name for scan in named),
+        findings=tuple(finding for scan in named for finding in scan.findings),
+        unreadable=tuple(scan.name for scan in named if not scan.is_readable),
+    )
     enforce(report, policy)
     return report
 
@@ -134,77 +150,101 @@ def _refusal(report: ScanReport) -> str:
     )
 
 
-def _may_be_pickle(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(6)
-    return path.suffix.lower() in _EXTENSIONS or head.startswith((*_PICKLE_MAGIC, _ZIP_MAGIC)) or bool(_opener(head))
+def _is_own_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
-def _scan(path: Path, name: str) -> tuple[list[Finding], bool]:
-    from picklescan.scanner import SafetyLevel, scan_bytes  # type: ignore[import-untyped]
-
+def _scan(path: Path, name: str) -> _FileScan:
+    scan = _FileScan(name)
     try:
-        with _inflated(path) as file:
-            result = scan_bytes(file, name, path.suffix.lower())
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
-        return [], False
-    worth = {SafetyLevel.Dangerous: "dangerous", SafetyLevel.Suspicious: "suspicious"}
-    findings = {
-        Finding(name, f"{entry.module}.{entry.name}", cast("Any", worth[entry.safety]))
-        for entry in result.globals
-        if entry.safety in worth
-    }
-    return sorted(findings, key=lambda finding: (finding.safety, finding.imported)), not result.scan_err
+        with path.open("rb") as file:
+            scan.look(file, name)
+    except (OSError, WrappingError):
+        scan.is_readable = False
+    return scan
 
 
-def _opener(head: bytes) -> Any:
-    """Return what opens a compressed file that begins with ``head``, None for any other; joblib writes all of these."""
-    if head.startswith(b"\x1f\x8b"):
-        return gzip.open
-    if head.startswith(b"BZh"):
-        return bz2.open
-    if head.startswith(b"\xfd7zXZ"):
-        return lzma.open
-    return _open_zlib if head.startswith(_ZLIB_MAGIC) else None
+class _FileScan:
+    """One file of the model, with all that is in it."""
 
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._allowance = Allowance()
+        self.imports: set[tuple[str, str]] = set()
+        self.is_readable = True
+        self.is_worth_naming = False
+        """Whether it is a pickle, or may hold one."""
 
-@contextmanager
-def _inflated(path: Path) -> Iterator[IO[bytes]]:
-    """Open ``path``, decompressed onto disk if need be."""
-    with path.open("rb") as plain:
-        opener = _opener(plain.read(6))
-        plain.seek(0)
-        if opener is None:
-            yield plain
-            return
-    with opener(path, "rb") as compressed, tempfile.TemporaryFile() as inflated:
-        while chunk := compressed.read(1 << 20):
-            inflated.write(chunk)
-            if inflated.tell() > _INFLATED_LIMIT_BYTES:
-                raise ValueError(f"{path.name} inflates without end")
-        inflated.seek(0)
-        yield inflated
+    @property
+    def findings(self) -> list[Finding]:
+        """What it would import, the dangerous first."""
+        ordered = sorted(self.imports, key=lambda each: (each[1], each[0]))
+        return [Finding(self.name, imported, cast("Any", safety)) for imported, safety in ordered]
 
+    def look(self, file: IO[bytes], name: str, depth: int = 0, size_bytes: int = 0) -> None:
+        """Look into a file, and into the files in it.
 
-class _ZlibFile:
-    """A zlib stream, readable in pieces."""
+        Args:
+            file: seekable, at its beginning.
+            name: of the file, or of the member of an archive.
+            depth: how many files it is in.
+            size_bytes: what reading it takes of the file's allowance; nothing when it lies on this disk.
+        """
+        suffix = PurePosixPath(name).suffix.lower()
+        head = file.read(HEAD_BYTES)
+        is_wrapped = self._unwrap(file, head, name, depth)
+        must_parse = suffix in _PICKLE_SUFFIXES and not is_wrapped
+        # An archive can begin with a pickle: what loads it decides which of the two it is.
+        is_pickle = must_parse or head.startswith((*PICKLE_MAGIC, ARRAY_MAGIC)) or calls_something(file)
+        self.is_worth_naming |= is_wrapped or is_pickle or suffix in _SUFFIXES
+        if is_pickle:
+            self._allowance.spend(size_bytes)
+            file.seek(0)
+            imports, is_readable = imports_of(file, name, suffix, must_parse=must_parse)
+            self.imports |= imports
+            self.is_readable &= is_readable
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._inflate = file, zlib.decompressobj()
+    def _unwrap(self, file: IO[bytes], head: bytes, name: str, depth: int) -> bool:
+        """Look at what a file holds; returns whether it is compressed or an archive."""
+        file.seek(0)
+        how = compression(head)
+        if is_closed(head) or ((how or is_certain_zip(head) or is_tar(head)) and depth == _DEPTH_LIMIT):
+            self.is_readable = False
+            return True
+        try:
+            if how:
+                return self._look_at_inflated(file, how, name, depth)
+            if is_tar(head):
+                return self._look_at_members(file, tar_members, depth)
+            if is_zip(file, head):
+                return self._look_at_members(file, zip_members, depth)
+        except Exception:  # noqa: BLE001  # damaged archives raise anything
+            is_chance = not (how or is_tar(head) or is_certain_zip(head))
+            self.is_readable &= is_chance
+            return not is_chance
+        return False
 
-    def read(self, size: int) -> bytes:
-        data = self._inflate.decompress(self._inflate.unconsumed_tail or self._file.read(size), size)
-        while not data and not self._inflate.eof:
-            chunk = self._file.read(size)
-            if not chunk:
-                raise EOFError("the zlib stream is cut short")
-            data = self._inflate.decompress(chunk, size)
-        return data
+    def _look_at_inflated(self, file: IO[bytes], how: Compressed, name: str, depth: int) -> bool:
+        name = inflated_name(name)
+        with inflated(file, how, self._allowance) as (content, is_whole):
+            is_chance = not (is_whole or how.is_certain or PurePosixPath(name).suffix.lower() in _PICKLE_SUFFIXES)
+            if is_chance and not (content.read(2) in PICKLE_MAGIC or calls_something(content)):
+                return False
+            content.seek(0)
+            self.is_readable &= is_whole
+            self.look(content, name, depth + 1)
+        return True
 
-
-@contextmanager
-def _open_zlib(path: Path, _mode: str) -> Iterator[_ZlibFile]:
-    with path.open("rb") as file:
-        yield _ZlibFile(file)
+    def _look_at_members(
+        self, file: IO[bytes], members_of: Callable[[IO[bytes]], Iterator[Member]], depth: int
+    ) -> bool:
+        with seekable(file, self._allowance) as archive:
+            for member in members_of(archive):
+                self._allowance.spend_member()
+                self.is_readable &= not member.is_encrypted
+                try:
+                    with member.open() as content:
+                        self.look(content, member.name, depth + 1, member.size_bytes)
+                except Exception:  # noqa: BLE001  # an unknown compression, a damaged header
+                    self.is_readable = False
+        return True

@@ -2,18 +2,26 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib.util
 import io
 import lzma
 import os
 import pickle
+import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cloudpickle
 import joblib
 import numpy as np
+import onnx
+import pyarrow
+import pyarrow.parquet
 import pytest
+import skops.io
 from sklearn.linear_model import LogisticRegression
 
 from slipway.errors import ModelNotDeployableError
@@ -30,19 +38,63 @@ class Evil:
 EVIL = pickle.dumps(Evil())
 
 
+EVIL_0 = pickle.dumps(Evil(), protocol=0)
+
+
 def fitted() -> LogisticRegression:
     return LogisticRegression().fit(np.arange(8.0).reshape(4, 2), [0, 1, 0, 1])
 
 
-def zipped(content: bytes) -> bytes:
+def zipped(content: bytes, name: str = "data.pkl") -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("data.pkl", content)
+        archive.writestr(name, content)
     return out.getvalue()
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, zlib.compress, zipped])
-@pytest.mark.parametrize("name", ["model.pkl", "code/harmless.txt"])
+def tarred(content: bytes, name: str = "data", form: int = tarfile.PAX_FORMAT) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+def tarred_of_old(content: bytes) -> bytes:
+    """Pack as before POSIX: no magic number, and a checksum that knows of none."""
+    archive = bytearray(tarred(content))
+    archive[257:265] = bytes(8)
+    archive[148:156] = b" " * 8
+    archive[148:156] = b"%06o\0 " % sum(archive[:512])
+    return bytes(archive)
+
+
+def lzma_alone(content: bytes) -> bytes:
+    return lzma.compress(content, format=lzma.FORMAT_ALONE)
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lzma_alone,
+    "zlib": zlib.compress,
+    "zip": zipped,
+    "tar": tarred,
+    "old tar": tarred_of_old,
+    "tar.gz": lambda content: gzip.compress(tarred(content)),
+    "zip in zip": lambda content: zipped(zipped(content), "inner.zip"),
+    "gzip in zip": lambda content: zipped(gzip.compress(content), "inner.bin"),
+    "zip in tar.xz": lambda content: lzma.compress(tarred(zipped(content, "inner"))),
+    "zip behind text": lambda content: b"#!/bin/sh\n" + zipped(content),
+    "before a zip": lambda content: content + zipped(b"harmless", "read.me"),
+}
+
+
+@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+@pytest.mark.parametrize("name", ["model.pkl", "code/harmless.txt", "model"])
 def test_a_command_is_found_however_it_is_wrapped(tmp_path: Path, pack: Callable[[bytes], bytes], name: str) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
@@ -63,12 +115,27 @@ def test_an_honest_scikit_learn_model_passes(tmp_path: Path) -> None:
     assert any("LogisticRegression" in finding.imported for finding in report.findings)
 
 
-@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("xz", 3)])
+@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3), ("lzma", 3)])
 def test_a_joblib_file_is_read_to_its_first_array_and_said_so(tmp_path: Path, compress: object) -> None:
     joblib.dump({"before": Evil(), "model": fitted()}, tmp_path / "model.joblib", compress=compress)
     report = scan_model(tmp_path)
     assert [finding.imported for finding in report.dangerous] == ["posix.system"]
     assert report.unreadable == ("model.joblib",)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("name", ["model", "model.sav", "model.model", "model.txt", "model.bin", "model.npy", "m.data"])
+def test_a_command_is_found_in_every_protocol_and_under_every_name(tmp_path: Path, protocol: int, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps(Evil(), protocol=protocol))
+    with pytest.raises(ModelNotDeployableError, match=rf"{name} imports posix\.system"):
+        scan_model(tmp_path, policy="refuse")
+
+
+@pytest.mark.parametrize("trick", [EVIL_0[:-1], EVIL_0 + b"\xff\xff", b"N." + EVIL_0, b"N0" + EVIL[2:]])
+def test_a_command_runs_before_a_pickle_breaks_off_or_goes_on(tmp_path: Path, trick: bytes) -> None:
+    (tmp_path / "model").write_bytes(trick)
+    with pytest.raises(ModelNotDeployableError, match=r"model imports posix\.system"):
+        scan_model(tmp_path, policy="refuse")
 
 
 def test_a_cut_pickle_is_not_called_safe(tmp_path: Path) -> None:
@@ -80,7 +147,7 @@ def test_a_cut_pickle_is_not_called_safe(tmp_path: Path) -> None:
 
 
 def test_a_bomb_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slipway.images.pickle_scan._INFLATED_LIMIT_BYTES", 10 << 20)
+    monkeypatch.setattr("slipway.images.wrapping.INFLATED_LIMIT_BYTES", 10 << 20)
     (tmp_path / "model.pkl").write_bytes(zlib.compress(bytes(50 << 20)))
     assert scan_model(tmp_path).unreadable == ("model.pkl",)
 
@@ -111,3 +178,167 @@ def test_a_report_is_held_against_a_policy_that_came_later() -> None:
     with pytest.raises(ModelNotDeployableError, match=r"a.pkl imports posix.system"):
         enforce(report, "refuse")
     enforce(ScanReport("picklescan 1", ("a.pkl",), (), ()), "refuse")
+
+
+def odd_compression() -> bytes:
+    """Return a zip archive whose member is packed in a way that this Python does not know."""
+    archive = bytearray(zipped(EVIL))
+    central = archive.index(b"PK\x01\x02")
+    archive[8:10] = archive[central + 10 : central + 12] = struct.pack("<H", 97)
+    return bytes(archive)
+
+
+def encrypted() -> bytes:
+    archive = bytearray(zipped(bytes(30), "read.me"))
+    archive[archive.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(archive)
+
+
+def deep(content: bytes) -> bytes:
+    for _ in range(10):
+        content = zipped(content, "inner.zip")
+    return content
+
+
+UNREADABLE = {
+    "noise.pkl": bytes(range(255, 0, -1)),
+    "noise.sav": b"not a pickle",
+    "empty.pickle": b"",
+    "text.joblib": b"a model\n",
+    "numbers-and-noise.cloudpickle": pickle.dumps([1, 2]) + b"\xff",
+    "model.7z": b"7z\xbc\xaf\x27\x1c" + bytes(40),
+    "model.rar": b"Rar!\x1a\x07\x01\x00" + bytes(40),
+    "model.zst": b"\x28\xb5\x2f\xfd" + bytes(40),
+    "old-joblib": b"ZF0x1f" + bytes(40),
+    "header.npy": b"\x93NUMPY\x01\x00\x0e\x00{'descr': ((((",
+    "odd.zip": odd_compression(),
+    "locked.zip": encrypted(),
+    "cut.zip": zipped(EVIL)[:-30],
+    "cut.tar": tarred(bytes(2000))[:1200],
+    "cut.gz": gzip.compress(bytes(2000))[:-9],
+    "noise.gz": b"\x1f\x8b\x08" + b"\xff" * 40,
+    "noise.zip": zipped(b"noise", "model.pkl"),
+    "deep.zip": deep(b"harmless"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_read_is_told_under_warn_and_refused_under_refuse(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(UNREADABLE[name])
+    report = scan_model(tmp_path)
+    assert report.files == report.unreadable == (name,)
+    with pytest.raises(ModelNotDeployableError, match=rf"{name} cannot be read to its end"):
+        scan_model(tmp_path, policy="refuse")
+
+
+def test_a_file_packed_by_lz4_is_readable_where_lz4_is_installed(tmp_path: Path) -> None:
+    header = bytes.fromhex("04224d18604082")  # version 1, independent blocks of 64 KiB
+    frame = header + struct.pack("<I", len(EVIL) | 1 << 31) + EVIL + bytes(4)
+    (tmp_path / "model.pkl").write_bytes(frame)
+    report = scan_model(tmp_path)
+    if importlib.util.find_spec("lz4"):
+        assert [finding.imported for finding in report.dangerous] == ["posix.system"]
+    else:
+        assert report.unreadable == ("model.pkl",)
+    with pytest.raises(ModelNotDeployableError):
+        scan_model(tmp_path, policy="refuse")
+
+
+def test_an_archive_of_too_many_files_is_not_gone_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slipway.images.wrapping.MEMBERS_LIMIT", 3)
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(4):
+            archive.writestr(str(number), "harmless")
+    assert scan_model(tmp_path).unreadable == ("many.zip",)
+
+
+def test_a_bomb_in_an_archive_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slipway.images.wrapping.INFLATED_LIMIT_BYTES", 10 << 20)
+    (tmp_path / "model.zip").write_bytes(zipped(b"N0" * (6 << 20), "model.pkl"))
+    (tmp_path / "model.tar").write_bytes(tarred(gzip.compress(bytes(50 << 20)), "data"))
+    assert scan_model(tmp_path).unreadable == ("model.tar", "model.zip")
+
+
+def torch_file(path: Path) -> None:
+    """Write what ``torch.save`` of 2.x writes of ``{"w": tensor}``, with numbers that look like other formats."""
+    tensor = (
+        b"\x80\x02}q\x00X\x01\x00\x00\x00wq\x01ctorch._utils\n_rebuild_tensor_v2\nq\x02((X\x07\x00\x00\x00storageq\x03"
+        b"ctorch\nFloatStorage\nq\x04X\x01\x00\x00\x000q\x05X\x03\x00\x00\x00cpuq\x06K\x04tq\x07QK\x00K\x04\x85q\x08K\x01"
+        b"\x85q\t\x89ccollections\nOrderedDict\nq\n)Rq\x0btq\x0cRq\rs."
+    )
+    storages = (bytes(16), b"\x78\x9c" + bytes(range(14)), b"]\x00" + b"\xff" * 14, b"\x80\x02" + b"\xff" * 14)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data.pkl", tensor)
+        archive.writestr("model/byteorder", "little")
+        for number, storage in enumerate(storages):
+            archive.writestr(f"model/data/{number}", storage)
+        archive.writestr("model/version", "3\n")
+
+
+def onnx_file(path: Path) -> None:
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:])), path)
+
+
+def spark_folder(path: Path) -> None:
+    (path / "metadata").mkdir(parents=True)
+    (path / "metadata" / "part-00000").write_text('{"class":"org.apache.spark.ml.PipelineModel","uid":"p"}\n')
+    (path / "metadata" / "_SUCCESS").touch()
+    (path / "metadata" / ".part-00000.crc").write_bytes(b"crc\x00\x00\x00\x02\x00\x81\x92\xa3\xb4")
+    (path / "data").mkdir()
+    for codec in ("snappy", "gzip", "zstd"):
+        table = pyarrow.table({"v": np.arange(9.0)})
+        pyarrow.parquet.write_table(table, path / "data" / f"part-00000.{codec}.parquet", compression=codec)
+
+
+def dumped_by_cloudpickle(path: Path) -> None:
+    path.write_bytes(cloudpickle.dumps(fitted()))
+
+
+def dumped_by_skops(path: Path) -> None:
+    skops.io.dump(fitted(), path)
+
+
+def written(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+# XGBoost and LightGBM are not installed here: the beginnings of what their 3.x and 4.x write.
+_UBJ = b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner{L\x00\x00\x00\x00\x00\x00\x00\nattributes{}"
+_TREES = b"tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=1\n"
+
+NORMAL: dict[str, Callable[[Path], object]] = {
+    "model.pkl": dumped_by_cloudpickle,
+    "plain.joblib": lambda path: joblib.dump({"intercept": 1.0, "names": ["a", "b"]}, path),
+    "small.joblib": lambda path: joblib.dump({"names": ["a", "b"]}, path, compress=("lzma", 3)),
+    "model.skops": dumped_by_skops,
+    "model.json": written(b'{"learner":{"attributes":{},"feature_names":["a","b"]}}'),
+    "model.ubj": written(_UBJ),
+    "ubj.model": written(_UBJ),
+    "model.xgb": written(struct.pack("<f", 0.5) + bytes(132) + b"\x0e\x00\x00\x00\x00\x00\x00\x00binary:logistic"),
+    "binary.model": written(b"binf" + struct.pack("<f", 0.5) + bytes(132)),
+    "model.lgb": written(_TREES),
+    "trees.model": written(_TREES),
+    "model.cbm": written(b"CBM1" + struct.pack("<I", 64) + bytes(range(64))),
+    "data/model.pth": torch_file,
+    "model.onnx": onnx_file,
+    "sparkml": spark_folder,
+    "weights.bin": written(bytes(range(256))),
+    "weights.npy": lambda path: np.save(path, np.arange(4.0)),
+    "arrays.npz": lambda path: np.savez(path, a=np.arange(4.0)),
+    "labels.txt": written(b"cat\ndog\nbird\nRabbit\n(tR."),
+    "requirements.txt": written(b"cloudpickle==3.1.2\nnumpy==2.4.1\nscikit-learn==1.8.0\n"),
+    "notes.txt": written(b"x\x9c is how this text begins, by chance"),
+    "vocabulary.gz": written(gzip.compress(b"one\ntwo\n")),
+    "empty.data": written(b""),
+    "MLmodel": written(b"flavors:\n  sklearn: {}\n"),
+}
+
+
+@pytest.mark.parametrize("name", NORMAL)
+def test_a_normal_model_passes_under_refuse(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    NORMAL[name](tmp_path / name)
+    report = scan_model(tmp_path, policy="refuse")
+    assert (report.dangerous, report.unreadable) == ((), ())
