@@ -82,10 +82,18 @@ def load_services(project: Path) -> ServiceCatalog:
             candidates.append(_Candidate(path, *load_model(path, ServiceSpec, InvalidSpecError)))
         except InvalidSpecError as error:
             wrong[path] = str(error)
+        except Exception as error:  # noqa: BLE001  # a fault of ours at one file must not take all services away
+            wrong[path] = report(path, [Problem(1, "", _fault(error))])
     for candidate, problems in _check_together(candidates, project):
         wrong[candidate.path] = report(candidate.path, problems)
     specs = {each.spec.name: each.spec for each in candidates if each.path not in wrong}
     return ServiceCatalog(dict(sorted(specs.items())), tuple(_invalid_services(wrong)))
+
+
+def _fault(error: Exception) -> str:
+    return (
+        f"cannot be checked, by a fault of Slipway's: {type(error).__name__}: {error}; undo the last change to the file"
+    )
 
 
 def _invalid_services(wrong: dict[Path, str]) -> Iterator[InvalidService]:

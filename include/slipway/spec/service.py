@@ -27,8 +27,8 @@ ApproverId = Annotated[str, TextRule("the id of an Airflow user", r"\S(?:.*\S)?"
 TopicArn = Annotated[
     str,
     TextRule(
-        "the ARN of an SNS topic such as arn:aws:sns:eu-central-1:123456789012:models",
-        r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256}(?:\.fifo)?",
+        "the ARN of a standard SNS topic such as arn:aws:sns:eu-central-1:123456789012:models, no FIFO topic (.fifo)",
+        r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256}",
     ),
 ]
 
@@ -78,7 +78,9 @@ class SecuritySpec(Section):
 class NotifySpec(Section):
     """Who hears of it."""
 
-    sns_topic_arn: TopicArn | None = Field(None, description="SNS topic for promotions, rollbacks, drift and failures.")
+    sns_topic_arn: TopicArn | None = Field(
+        None, description="Standard SNS topic for promotions, rollbacks, drift and failures."
+    )
 
 
 class ServiceSpec(Section):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import zoneinfo
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from croniter import croniter  # type: ignore[import-untyped]
+from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]
 from pydantic import AfterValidator, Field
 
 from slipway.spec.section import TextRule, broken_rule
@@ -16,6 +17,9 @@ SCHEDULE_PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@
 
 TAG_CHARACTERS = r"[\w .:/=+@-]"
 """What AWS accepts in tag keys and values."""
+
+_ANY_TIME = datetime(2021, 1, 1, tzinfo=UTC)
+"""Fixed, so that what is accepted does not depend on the day."""
 
 
 def _suggest_name(text: str) -> str | None:
@@ -128,6 +132,10 @@ def _check_schedule(text: str) -> str:
         raise broken_rule(
             f"a cron expression of five fields such as '0 3 * * 1', or one of {', '.join(SCHEDULE_PRESETS)}"
         )
+    try:
+        croniter(text, _ANY_TIME).get_next()
+    except CroniterBadDateError as error:
+        raise broken_rule("a cron expression that comes at some time; there is no such date") from error
     return text
 
 
@@ -145,9 +153,9 @@ def _with_suggestion(expected: str, found: str, possible: tuple[str, ...] | set[
     return f"{expected}; did you mean {near[0]!r}?" if near else expected
 
 
-def unique(values: tuple[str, ...]) -> tuple[str, ...]:
+def unique(values: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """Return ``values`` when none of them comes twice, else raise what pydantic collects."""
-    twice = sorted({value for value in values if values.count(value) > 1})
+    twice = sorted({value for value in values if values.count(value) > 1}, key=str)
     if twice:
         raise broken_rule(f"each value once; {', '.join(map(repr, twice))} comes more than once")
     return values

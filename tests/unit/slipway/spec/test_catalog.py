@@ -3,11 +3,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from slipway.errors import UnknownServiceError
 from slipway.spec import load_services
+from slipway.spec.loader import load_model
 
 Write = Callable[..., Path]
 
@@ -27,6 +29,36 @@ def test_a_bad_file_never_hides_a_good_one(write_service: Write, tmp_path: Path)
     assert list(catalog.specs) == ["flights"]
     assert {each.name for each in catalog.invalid} == {"Up_per", "binary", "broken", "dangling", "folder"}
     assert all(each.message.startswith(f"{each.path}:") for each in catalog.invalid)
+
+
+def test_what_is_repeated_in_one_file_hides_no_other(write_service: Write, tmp_path: Path) -> None:
+    write_service(text("flights", "m1"))
+    bad = write_service(text("trains", "m2") + "promote: {gates: [before, before, 1, 1]}\n", "trains.yaml")
+    catalog = load_services(tmp_path)
+    assert list(catalog.specs) == ["flights"]
+    assert [each.message for each in catalog.invalid] == [
+        f'{bad}:4: promote.gates: found ["before", "before", 1, 1]; expected each value once; 1, \'before\' comes '
+        "more than once"
+    ]
+
+
+def test_a_fault_of_ours_at_one_file_hides_no_other(
+    write_service: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(path: Path, *others: Any) -> Any:
+        if path.stem == "trains":
+            raise ZeroDivisionError("division by zero")
+        return load_model(path, *others)
+
+    write_service(text("flights", "m1"))
+    bad = write_service(text("trains", "m2"), "trains.yaml")
+    monkeypatch.setattr("slipway.spec.catalog.load_model", faulty)
+    catalog = load_services(tmp_path)
+    assert list(catalog.specs) == ["flights"]
+    assert [each.message for each in catalog.invalid] == [
+        f"{bad}:1: cannot be checked, by a fault of Slipway's: ZeroDivisionError: division by zero; undo the last "
+        "change to the file"
+    ]
 
 
 def test_names_of_invalid_services_are_fit_for_dag_ids(write_service: Write, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from slipway.spec import InstancesSpec, PromoteSpec, RetrainSpec, ServiceSpec
 
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:models"
 MINIMAL: dict[str, Any] = {"name": "flights", "model": "flights-delay", "owner": "ml@example.com"}
 
 
@@ -135,6 +136,16 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"promote": {"gates": ["soon"]}}, "promote.gates.0", "before, between, after"),
     ({"promote": {"gates": [True]}}, "promote.gates.0", "number of a step"),
     ({"promote": {"gates": ["after", "after"]}}, "promote.gates", "each value once"),
+    (
+        {"promote": {"gates": ["before", 1, 1, "before"]}},
+        "promote.gates",
+        "each value once; 1, 'before' comes more than once",
+    ),
+    (
+        {"promote": {"hooks": [{"name": "a", "url": "https://x", "at": [1, "after", 1, "after"]}]}},
+        "promote.hooks.0.at",
+        "each value once; 1, 'after' comes more than once",
+    ),
     ({"promote": {"gates": [3], "weights_pct": [50]}}, "promote", "a step from 1 to 2, which is all traffic"),
     ({"promote": {"gates": ["before"], "strategy": "all_at_once"}}, "promote", "only after with strategy"),
     ({"promote": {"hooks": [{"name": "a", "url": "https://x/"}] * 2}}, "promote", "each hook's name once"),
@@ -203,6 +214,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"monitor": {"schedule": "61 * * * *"}}, "monitor.schedule", "cron expression"),
     ({"monitor": {"schedule": "0 0 * * * *"}}, "monitor.schedule", "five fields"),
     ({"monitor": {"schedule": "every hour"}}, "monitor.schedule", "cron expression"),
+    ({"monitor": {"schedule": "0 0 31 2 *"}}, "monitor.schedule", "a cron expression that comes at some time"),
+    ({"retrain": {"data": {"s3": "s3://a-b/"}, "schedule": "0 0 30 FEB *"}}, "retrain.schedule", "no such date"),
     ({"monitor": {"timezone": "Europe/Berln"}}, "monitor.timezone", "did you mean 'Europe/Berlin'"),
     ({"monitor": {"timezone": "../etc/passwd"}}, "monitor.timezone", "time zone"),
     ({"monitor": {"on_drift": "retrain"}}, "", "a retrain section"),
@@ -212,7 +225,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"security": {"subnets": ["subnet-1"]}}, "security", "security_group_ids as well"),
     ({"security": {"security_group_ids": ["sg-1"]}}, "security", "subnets as well"),
     ({"security": {"subnets": ["vpc-1"], "security_group_ids": ["sg-1"]}}, "security.subnets.0", "subnet id"),
-    ({"notify": {"sns_topic_arn": "models"}}, "notify.sns_topic_arn", "ARN of an SNS topic"),
+    ({"notify": {"sns_topic_arn": "models"}}, "notify.sns_topic_arn", "ARN of a standard SNS topic"),
+    ({"notify": {"sns_topic_arn": f"{TOPIC}.fifo"}}, "notify.sns_topic_arn", "no FIFO topic (.fifo)"),
     ({"serving": {"python": "3"}}, "serving.python", "in quotes"),
     ({"serving": {"environment": {"1A": "x"}}}, "serving.environment.1A.[key]", "variable name"),
     ({"serving": {"explain": "contributions", "engine": "pyfunc"}}, "serving", "engine: auto"),
@@ -262,9 +276,16 @@ def test_names_that_only_sound_like_secrets_are_fine(name: str) -> None:
     assert service(serving={"environment": {name: "4"}}).serving.environment == {name: "4"}
 
 
-@pytest.mark.parametrize("schedule", ["@monthly", "0 3 * * 1-5", "*/15 * * * *", "0 0 1 JAN,JUL *", "0 2 * * MON"])
+@pytest.mark.parametrize(
+    "schedule",
+    ["@monthly", "0 3 * * 1-5", "*/15 * * * *", "0 0 1 JAN,JUL *", "0 2 * * MON", "0 0 29 2 *", "0 0 31 2 1"],
+)
 def test_schedules_that_airflow_takes(schedule: str) -> None:
     spec = RetrainSpec.model_validate(
         {"data": {"s3": "s3://a-b/"}, "schedule": schedule, "timezone": "America/New_York"}
     )
     assert spec.schedule == schedule
+
+
+def test_a_standard_topic_is_taken() -> None:
+    assert service(notify={"sns_topic_arn": TOPIC}).notify.sns_topic_arn == TOPIC
