@@ -18,7 +18,7 @@ from slipway.drift.judge import DriftPolicy, DriftVerdict, judge
 from slipway.drift.learning import learn_reference, schema_of_table
 from slipway.drift.measures import measures_of
 from slipway.drift.reference import Reference, read_reference
-from slipway.drift.run_report import baseline_text
+from slipway.drift.run_report import baseline_text, blind_text
 from slipway.drift.schema import ModelSchema
 from slipway.errors import InvalidInputError
 
@@ -73,7 +73,8 @@ def compare_files(before: Path, after: Path, tolerance: float, as_json: bool) ->
     reference = read_reference(before.read_bytes()) if before.suffix == ".json" else reference_of_files([before])
     window = profile_batches(read_batches([after], threads=_threads()), reference.bins, threads=_threads())
     # One comparison: one false alarm in a hundred.
-    found = judge(reference.baseline, window, DriftPolicy(tolerance=tolerance, runs_per_year=100))
+    policy = DriftPolicy(tolerance=tolerance, runs_per_year=100)
+    found = judge(reference.baseline, window, policy, reference.blind)
     rows = [
         {"column": each.column, "statistic": each.statistic, "value": each.value, "lower_bound": each.lower_bound}
         | {"p": each.p_adjusted, "rows_needed": each.rows_needed, "verdict": each.verdict.value}
@@ -88,6 +89,8 @@ def compare_files(before: Path, after: Path, tolerance: float, as_json: bool) ->
             typer.echo(f"  {row['verdict']:<13}{row['column']:<24}{row['statistic']:<20}{row['value']:.4f}")
         if found.unjudged:
             typer.echo(f"Not judged, because the first table has too few rows: {baseline_text(found.unjudged)}")
+        if reference.blind:
+            typer.echo(blind_text(reference.blind))
     return int(found.verdict is DriftVerdict.DRIFTED)
 
 

@@ -16,7 +16,7 @@ from slipway.cli.services import find_project
 from slipway.drift.capture import CaptureCounts, read_captures
 from slipway.drift.change_point import ChangePoint
 from slipway.drift.history import change_text, changes_of
-from slipway.drift.run_report import RunReport, baseline_text
+from slipway.drift.run_report import RunReport, baseline_text, blind_text
 from slipway.drift.store import DriftStore
 from slipway.errors import InvalidInputError, UnknownServiceError
 from slipway.platform import load_platform
@@ -133,6 +133,8 @@ def _print(report: RunReport, changes: Mapping[str, Sequence[ChangePoint]]) -> N
         typer.echo(f"  {each.verdict:<13}{each.column:<24}{each.statistic:<20}{each.value:.4f}")
     if report.unjudged:
         typer.echo(f"Not judged, because the baseline has too few rows: {baseline_text(report.unjudged)}")
+    if report.blind:
+        typer.echo(blind_text(report.blind))
     if changes:
         typer.echo("Changes of level:")
     for column, found in changes.items():

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Bins between the lowest and the highest value of the baseline. 256 keep the error of a binned
 #: Kolmogorov-Smirnov distance below about 1/256 where values do not repeat.
 NUMERIC_BINS = 256
+#: Values so near to each other, in shares of their size, are one value where it fills a bin of its own: the answers of
+#: a compiled model may differ from the original's by 1e-9 (docs/serving.md, "Parity").
+_SAME_VALUE = 2e-9
 #: Categories that are counted one by one. The baseline's rarer ones count as "new" in it and in every window alike, so
 #: that only a change of their share shows.
 KNOWN_CATEGORIES = 1000
@@ -28,7 +31,8 @@ KNOWN_CATEGORIES = 1000
 class NumericBins:
     """Borders of a numeric column: one bin below the first, one from the last upwards, one between each two.
 
-    The last border is just above the baseline's highest value, which so belongs to the bin below it.
+    A value that fills a bin (as 0 and 1 do in a column of flags, or the value of a constant column) has that bin to
+    itself: what lies beside it is counted apart. The baseline's highest value is always below the last border.
     """
 
     edges: tuple[float, ...]
@@ -36,13 +40,23 @@ class NumericBins:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> NumericBins:
-        """Cut at the quantiles of the baseline's finite values; repeated quantiles become one border."""
+        """Cut at the quantiles of the baseline's finite values, and on both sides of those that repeat.
+
+        A value with more than 1/256 of the rows is a quantile, one with 2/256 is two of them. So there are never more
+        borders than quantiles, and two values that each have more than 1/256 of the rows never share a bin.
+        """
         if values.size == 0:
             return cls(edges=())
         quantiles = np.quantile(values, np.linspace(0.0, 1.0, NUMERIC_BINS + 1), method="inverted_cdf")
-        edges = np.unique(quantiles)
-        edges[-1] = np.nextafter(edges[-1], np.inf)
-        return cls(edges=tuple(float(edge) for edge in edges))
+        cuts, times = np.unique(quantiles, return_counts=True)
+        reach = _reach(cuts)
+        repeated = times > 1
+        with np.errstate(over="ignore"):  # no border is needed beyond the largest double
+            lower = np.where(repeated, cuts - reach, cuts)
+            upper = np.nextafter(cuts + reach, np.inf)[repeated]
+            beyond = np.nextafter(cuts[-1:], np.inf)
+        edges = np.unique(np.concatenate([lower, upper] if repeated[-1] else [lower[:-1], upper, beyond]))
+        return cls(edges=tuple(float(edge) for edge in edges[np.isfinite(edges)]))
 
     def __len__(self) -> int:
         return len(self.edges) + 1
@@ -88,6 +102,14 @@ class CategoryBins:
         buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
         none = pa.Array.from_buffers(pa.int32(), 1, [None, pa.py_buffer(np.array([-1], np.int32))])[0]
         return pa.Array.from_buffers(pa.string(), len(texts), buffers), none
+
+
+def _reach(cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far beside each of some rising values another is still the same: less than half the way to the next."""
+    with np.errstate(over="ignore"):
+        gaps = np.diff(cuts) / 4
+    nearest = np.minimum(np.append(gaps, np.inf), np.insert(gaps, 0, np.inf))
+    return np.asarray(np.minimum(_SAME_VALUE * np.abs(cuts), nearest), dtype=np.float64)
 
 
 Bins = NumericBins | CategoryBins

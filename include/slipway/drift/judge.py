@@ -7,8 +7,8 @@ that is the chance of any alarm. *Over runs* the budget of false alarms a year i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from slipway.drift.baseline import Baseline, Spread
@@ -104,16 +104,18 @@ class WindowJudgement:
     @property
     def unjudged(self) -> tuple[Finding, ...]:
         """The findings that no window can decide, because the baseline has too few rows for their tests."""
-        return tuple(finding for finding in self.findings if not finding.judged)
+        return tuple(finding for finding in self.findings if finding.baseline_needed is not None)
 
 
-def judge(baseline: Baseline, window: Profile, policy: DriftPolicy) -> WindowJudgement:
+def judge(baseline: Baseline, window: Profile, policy: DriftPolicy, blind: Collection[str] = ()) -> WindowJudgement:
     """Judge one window.
 
     Args:
         baseline: What the model was trained on.
         window: The window's profile over the baseline's bins.
         policy: What counts as drift.
+        blind: Columns whose bins hide changes (:attr:`slipway.drift.reference.Reference.blind`): drift that they show
+            nonetheless counts, their distance is never called stable.
 
     Returns:
         Findings for every column and rate, and the verdict over all.
@@ -122,7 +124,8 @@ def judge(baseline: Baseline, window: Profile, policy: DriftPolicy) -> WindowJud
         return WindowJudgement(DriftVerdict.NO_DATA, 0, policy.alpha, ())
     tests = list(_tests(baseline, window, policy))
     adjusted = benjamini_hochberg([test.p_value for _, test in tests])
-    findings = tuple(_finding(column, test, p, policy.alpha) for (column, test), p in zip(tests, adjusted, strict=True))
+    found = [_finding(column, test, p, policy.alpha) for (column, test), p in zip(tests, adjusted, strict=True)]
+    findings = tuple(_unseen(each) if each.column in blind else each for each in found)
     return WindowJudgement(_overall(findings), window.rows, policy.alpha, findings)
 
 
@@ -189,6 +192,13 @@ def _finding(column: str, test: ChangeTest, p_adjusted: float, alpha: float) -> 
         baseline_rows=test.baseline_rows,
         baseline_needed=baseline_needed(test, alpha) if needed is None else None,
     )
+
+
+def _unseen(finding: Finding) -> Finding:
+    """What can be said of a column whose bins hide changes: nothing that more rows would alter."""
+    if finding.statistic not in EFFECTS or finding.verdict is DriftVerdict.DRIFTED:
+        return finding
+    return replace(finding, verdict=DriftVerdict.INCONCLUSIVE, rows_needed=None, baseline_needed=None)
 
 
 def _overall(findings: Sequence[Finding]) -> DriftVerdict:

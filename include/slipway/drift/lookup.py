@@ -47,9 +47,14 @@ class Lookup:
         self._scale = scale
         cells = self._cells(edges)
         held = np.bincount(cells, minlength=_CELLS)
-        self._below = np.where(held > 1, _CROWDED, np.cumsum(held) - held)
+        self._below = np.where(held > 2, _CROWDED, np.cumsum(held) - held)
         self._edge = np.full(_CELLS, np.inf)
-        self._edge[cells] = edges
+        self._edge[cells[::-1]] = edges[::-1]  # of equal indices numpy keeps the last: a cell's first border
+        pairs = held[cells] == 2
+        # A value that fills a bin has a border on each side, often in one cell.
+        self._second = np.full(_CELLS, np.inf) if pairs.any() else None
+        if self._second is not None:
+            self._second[cells[pairs]] = edges[pairs]
         self._has_edge = held > 0
         self._cuts = np.flatnonzero(self._has_edge)
         # The cells between two that hold borders: where they begin, and how many borders are below them.
@@ -84,6 +89,8 @@ class Lookup:
         places = self._below.take(cells)
         crowded = np.flatnonzero(places == _CROWDED)
         places += values >= self._edge.take(cells)
+        if self._second is not None:
+            places += values >= self._second.take(cells)
         places[crowded] = self._search(values.take(crowded))
         return places
 

@@ -21,7 +21,7 @@ from slipway.drift.baseline import Baseline
 from slipway.drift.bins import Bins, BinSet, CategoryBins, NumericBins
 from slipway.drift.moments import Moments
 from slipway.drift.profile import CategoryProfile, ColumnProfile, NumericProfile, Profile
-from slipway.drift.reference import Reference
+from slipway.drift.reference import MODEL_MONITOR, Reference
 from slipway.drift.run_report import RunReport
 from slipway.drift.schema import Column, Kind, ModelSchema
 from slipway.drift.statistics.counts import shares
@@ -175,7 +175,7 @@ def read_statistics(document: Mapping[str, Any]) -> Reference:
     bins = BinSet({column.name: bins for column, bins, _ in usable})
     profile = Profile(bins.digest, rows, {column.name: counted for column, _, counted in usable})
     schema = ModelSchema(tuple(column for column, _, _ in usable))
-    return Reference(schema, Baseline(bins, profile, {}), {"source": "model_monitor", "rows": rows})
+    return Reference(schema, Baseline(bins, profile, {}), {"source": MODEL_MONITOR, "rows": rows})
 
 
 def find_violations(constraints: Constraints, report: RunReport, window: Profile) -> list[Violation]:

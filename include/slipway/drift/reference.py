@@ -8,16 +8,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from slipway.drift.baseline import Baseline, Spread
-from slipway.drift.bins import Bins, BinSet, CategoryBins, NumericBins
+from slipway.drift.bins import NUMERIC_BINS, Bins, BinSet, CategoryBins, NumericBins
 from slipway.drift.encoding import from_json as profile_from_json
 from slipway.drift.encoding import to_json as profile_to_json
+from slipway.drift.profile import ColumnProfile, NumericProfile
 from slipway.drift.schema import Column, ModelSchema
 from slipway.errors import InvalidInputError
 
 FORMAT = 1
+#: 1 (which is not written down): the two highest borders of a numeric column shared a bin. 2: they do not.
+BINS_VERSION = 2
+#: The source of a baseline that was brought along from SageMaker Model Monitor, whose bins are none of Slipway's.
+MODEL_MONITOR = "model_monitor"
 ARTIFACT = "slipway/baseline.json"
 
 
@@ -29,11 +35,28 @@ class Reference:
         schema: The model's columns.
         baseline: Bins, profile and spread.
         origin: ``source`` ("training", "captures" or "model_monitor") and what else a reader may ask for.
+        bins_version: How its bins were cut, see :data:`BINS_VERSION`.
     """
 
     schema: ModelSchema
     baseline: Baseline
     origin: Mapping[str, Any] = field(default_factory=dict)
+    bins_version: int = BINS_VERSION
+
+    @cached_property
+    def blind(self) -> tuple[str, ...]:
+        """Numeric columns of an older baseline among whose highest values a change would not show.
+
+        A column whose values do not repeat has less than 2/256 of its rows in the bin below its last border.
+        """
+        if self.bins_version > 1 or self.origin.get("source") == MODEL_MONITOR:
+            return ()
+        columns = self.baseline.profile.columns
+        return tuple(
+            name
+            for name, bins in self.bins.columns.items()
+            if isinstance(bins, NumericBins) and _hides(bins, columns[name])
+        )
 
     @property
     def bins(self) -> BinSet:
@@ -44,6 +67,7 @@ class Reference:
         """The stored form; equal references give equal bytes."""
         document = {
             "format": FORMAT,
+            "bins_version": self.bins_version,
             "origin": dict(self.origin),
             "schema": _schema_to_json(self.schema),
             "bins": {name: _bins_to_json(bins) for name, bins in self.bins.columns.items()},
@@ -72,9 +96,16 @@ def read_reference(data: bytes) -> Reference:
         bins = BinSet({name: _bins_from_json(each) for name, each in document["bins"].items()})
         spreads = {name: Spread(**each) for name, each in document["spreads"].items()}
         baseline = Baseline(bins, profile_from_json(document["profile"]), spreads)
-        return Reference(_schema_from_json(document["schema"]), baseline, document["origin"])
+        version = int(document.get("bins_version", 1))
+        return Reference(_schema_from_json(document["schema"]), baseline, document["origin"], version)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInputError(f"The baseline is damaged: {type(error).__name__}: {error}.") from None
+
+
+def _hides(bins: NumericBins, column: ColumnProfile) -> bool:
+    if not isinstance(column, NumericProfile) or not column.counts.sum():
+        return False
+    return bool(column.counts[len(bins.edges) - 1] > column.counts.sum() * 2 / NUMERIC_BINS)
 
 
 def _schema_to_json(schema: ModelSchema) -> dict[str, Any]:

@@ -62,6 +62,7 @@ class RunReport(BaseModel):
     baseline: dict[str, Any] = Field(description="where the baseline came from")
     findings: tuple[FindingRecord, ...]
     measures: dict[str, dict[str, float]]
+    blind: tuple[str, ...] = Field((), description="columns among whose highest values the baseline hides changes")
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:
@@ -82,21 +83,24 @@ class RunReport(BaseModel):
         what = {
             Status.DRIFTED: f"drifted in {', '.join(self.drifted_columns)}",
             Status.STABLE: "is stable",
-            Status.INCONCLUSIVE: f"has too few rows {self.rows_needed()}",
+            Status.INCONCLUSIVE: self._undecided(),
             Status.NO_TRAFFIC: "receives no traffic",
             Status.UNREADABLE: f"receives calls that cannot be read ({_reasons(self.rejected)})",
             Status.LEARNING: f"is learning its baseline from captured traffic ({self.rows} rows so far)",
         }[self.status]
         return f"{self.service} {what}"
 
-    def rows_needed(self) -> str:
-        """Where rows lack and how many are needed, in words; of a sparse column only some rows have a value."""
-        wanted = [each for each in self.findings if each.verdict == "INCONCLUSIVE" and each.baseline_needed is None]
+    def _undecided(self) -> str:
+        """What a verdict lacks, in words; of a sparse column only some rows have a value."""
+        open_ = [each for each in self.findings if each.verdict == "INCONCLUSIVE" and each.baseline_needed is None]
+        wanted = [each for each in open_ if each.rows_needed is not None or each.column not in self.blind]
         if self.unjudged and not wanted:
-            return f"in its baseline for a verdict: {baseline_text(self.unjudged)}"
+            return f"has too few rows in its baseline for a verdict: {baseline_text(self.unjudged)}"
+        if open_ and not wanted:
+            return f"cannot be judged: its baseline does not tell the highest values of {', '.join(self.blind)} apart"
         most = max((ceil((each.rows_needed or 0) * self.rows / each.rows) for each in wanted), default=0)
         needed = "more than any window has" if any(each.rows_needed is None for each in wanted) else str(most)
-        return f"for a verdict ({self.rows}; {needed} are needed)"
+        return f"has too few rows for a verdict ({self.rows}; {needed} are needed)"
 
     def text(self) -> str:
         """The message for people: what, where, how much, what to do."""
@@ -109,6 +113,8 @@ class RunReport(BaseModel):
         ]
         if self.unjudged:
             lines.append(f"Not judged, because the baseline has too few rows: {baseline_text(self.unjudged)}")
+        if self.blind:
+            lines.append(blind_text(self.blind))
         if self.rejected:
             lines.append(f"Calls that could not be read: {_reasons(self.rejected)}")
         return "\n".join([*lines, "", f"What to do: {self.advice()}"])
@@ -161,6 +167,7 @@ def make_run_report(
         findings=findings,
         baseline=dict(reference.origin),
         measures=measures_of(reference.baseline, window) if window.rows else {},
+        blind=reference.blind,
         **facts,
     )
 
@@ -171,6 +178,15 @@ def baseline_text(unjudged: Iterable[Finding | FindingRecord]) -> str:
         f"{each.column} has {each.baseline_rows} of at least {each.baseline_needed} "
         f"({each.statistic.replace('_', ' ')})"
         for each in unjudged
+    )
+
+
+def blind_text(columns: Iterable[str]) -> str:
+    """Which columns an older baseline hides changes of, in words, and what to do."""
+    return (
+        "Not judged, because the baseline was made by a Slipway that did not tell its highest values apart: "
+        f"{', '.join(columns)}. The next version of the model brings one that does, from a retraining or log_baseline "
+        "(docs/drift.md)"
     )
 
 

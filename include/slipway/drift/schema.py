@@ -118,6 +118,7 @@ def kind_of_arrow(kind: pa.DataType) -> Kind | None:
     checks: list[tuple[Any, Kind]] = [
         (types.is_boolean, "boolean"),
         (types.is_integer, "long"),
+        (lambda each: types.is_float16(each) or types.is_float32(each), "float"),
         (types.is_floating, "double"),
         (types.is_decimal, "double"),
         (types.is_timestamp, "datetime"),

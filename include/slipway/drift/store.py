@@ -101,6 +101,13 @@ class DriftStore:
         """Keep the baseline of a release; the first one stands."""
         self._documents.create(self._baseline_key(release_id), reference.to_bytes())
 
+    def replace_reference(self, release_id: str, reference: Reference) -> None:
+        """Put another baseline in the place of a release's, as when it is learned anew from the same captures."""
+        key = self._baseline_key(release_id)
+        kept = self._documents.read(key)
+        if kept is not None:
+            self._documents.replace(key, reference.to_bytes(), kept.etag)
+
     def captures(self, variants: Iterable[str], since: datetime, until: datetime) -> list[CaptureObject]:
         """List the capture objects of a window, oldest first."""
         return self._list(capture_prefix(self.endpoint), variants, since, until)

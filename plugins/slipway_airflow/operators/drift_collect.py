@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from slipway.drift.capture_baseline import learn_from_captures
+from slipway.drift.capture_baseline import Learned, learn_from_captures
 from slipway.drift.mirrored import schema_of_model
 from slipway.drift.objects import CaptureObject
+from slipway.drift.run_report import blind_text
 from slipway.errors import InvalidParamsError
 from slipway_airflow.operators.drift import DriftOperator, Window
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from slipway.drift.reference import Reference
     from slipway.release import Release
     from slipway.state import Serving
 
@@ -101,10 +103,10 @@ class DriftCollectOperator(DriftOperator):
     ) -> tuple[int, datetime | None]:
         """Make sure of a baseline: rows so far while it is incomplete (else -1), and the end of what it is made of."""
         reference = self.store.reference(release.id, release.model, release.version)
+        if reference is not None and reference.blind:
+            reference = self._learned_anew(reference, release, champion, variants, until)
         if reference is None:
-            captures = self.store.captures(variants, champion.since, until)
-            schema = schema_of_model(self.bucket.documents, release.model, release.version, self.spec.name)
-            learned = learn_from_captures(self.store, captures, schema, self.spec.monitor.learning_rows)
+            learned = self._learned(release, self.store.captures(variants, champion.since, until))
             if learned.reference is None:
                 return learned.rows, None
             self.store.keep_reference(release.id, learned.reference)
@@ -112,6 +114,24 @@ class DriftCollectOperator(DriftOperator):
         if reference.origin.get("source") != "captures":
             return -1, None
         return -1, datetime.fromisoformat(str(reference.origin["until"])) + timedelta(milliseconds=1)
+
+    def _learned(self, release: Release, captures: list[CaptureObject]) -> Learned:
+        schema = schema_of_model(self.bucket.documents, release.model, release.version, self.spec.name)
+        return learn_from_captures(self.store, captures, schema, self.spec.monitor.learning_rows)
+
+    def _learned_anew(
+        self, old: Reference, release: Release, champion: Serving, variants: list[str], until: datetime
+    ) -> Reference:
+        """A baseline of an older Slipway, learned again where the captures that it was made of are still there."""
+        captures = self.store.captures(variants, champion.since, until)
+        if captures and captures[0].at.isoformat() == old.origin.get("since"):
+            learned = self._learned(release, captures).reference
+            if learned is not None:
+                self.store.replace_reference(release.id, learned)
+                self.log.info("The baseline of an older Slipway was learned anew from the same captures.")
+                return learned
+        self.log.warning("%s", blind_text(old.blind))
+        return old
 
     def _groups(self, window: Window) -> list[dict[str, str]]:
         """The hours of the window that hold a capture object without a profile, all of them."""

@@ -57,7 +57,7 @@ class DriftJudgeOperator(DriftOperator):
         facts = self._facts()
         reference = self.reference_of(self.window)
         window = self.store.window(reference, self.window["variants"], facts["since"], facts["until"])
-        judgement = judge(reference.baseline, window, policy_of(self.spec.monitor))
+        judgement = judge(reference.baseline, window, policy_of(self.spec.monitor), reference.blind)
         return make_run_report(judgement, reference, window, status=status_of(judgement, window), **facts)
 
     def _learning(self) -> RunReport:

@@ -39,7 +39,7 @@ def moved_most(chart: dict[str, Any]) -> list[tuple[str, float]]:
 
 def _numeric(before: NumericProfile, after: NumericProfile | None, bins: NumericBins) -> dict[str, Any]:
     edges = np.asarray(bins.edges)
-    if len(edges) < 2:
+    if len(edges) < 2 or before.moments.minimum == before.moments.maximum:
         return {}
     grid = np.linspace(edges[0], edges[-1], _BARS + 1)
     drawn = [_bars(column, edges, grid) for column in (before, after) if column is not None]

@@ -16,7 +16,7 @@ from slipway.drift.publication.cloudwatch import effects
 from slipway.drift.publication.curves import draw_column, moved_most
 from slipway.drift.quality.report import QualityReport
 from slipway.drift.reference import Reference
-from slipway.drift.run_report import FindingRecord, RunReport, baseline_text
+from slipway.drift.run_report import FindingRecord, RunReport, baseline_text, blind_text
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 #: More rows than these fill several screens with columns that never moved.
@@ -58,6 +58,7 @@ def make_page(
         columns=columns,
         advice=report.advice(),
         unjudged=baseline_text(report.unjudged),
+        blind=blind_text(report.blind),
         quality=quality,
         baseline_rows=reference.baseline.profile.rows,
         plotly=get_plotlyjs(),

@@ -11,6 +11,7 @@ from slipway.cli.app import app
 from slipway.cli.drift import shift_rows
 from slipway.drift.training import make_reference
 from slipway.errors import InvalidInputError
+from tests.unit.slipway.drift.older_baseline import older_baseline
 
 
 def run(*arguments):
@@ -68,6 +69,13 @@ def test_a_logged_baseline_can_stand_for_the_first_file(tables):
     (tables / "baseline.json").write_bytes(make_reference(frame(5000, 0)).to_bytes())
     assert run("compare", tables / "baseline.json", tables / "moved.parquet").exit_code == 1
     assert run("profile", tables / "calm.csv", "--baseline", tables / "baseline.json").exit_code == 0
+
+
+def test_a_column_that_an_older_baseline_hides_changes_of_is_named(tables):
+    (tables / "baseline.json").write_bytes(older_baseline(frame(5000, 0)))
+    found = run("compare", tables / "baseline.json", tables / "calm.csv")
+    assert found.exit_code == 0
+    assert "did not tell its highest values apart: n." in found.stdout
 
 
 def test_a_profile_is_printed_as_text_and_as_json(tables):

@@ -13,6 +13,7 @@ from slipway.drift.reference import read_reference
 from slipway.drift.schema import Column
 from slipway.drift.training import baseline_file, make_reference
 from slipway.errors import InvalidInputError
+from tests.unit.slipway.drift.older_baseline import older_baseline
 
 WEEKLY = DriftPolicy(runs_per_year=52)
 
@@ -140,4 +141,34 @@ def test_damaged_and_newer_files_are_refused(damage):
 
 def test_it_is_plain_json():
     document = json.loads(make_reference(frame(500)).to_bytes())
-    assert set(document) == {"format", "origin", "schema", "bins", "spreads", "profile"}
+    assert set(document) == {"format", "bins_version", "origin", "schema", "bins", "spreads", "profile"}
+
+
+def flags(rows: int, seed: int, share: float) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    one = rng.random(rows) < share
+    return pd.DataFrame(
+        {"x": rng.normal(size=rows), "flag": one.astype(int), "level": 5.0, "few": rng.integers(0, 3, rows)}
+    )
+
+
+def test_columns_of_an_older_baseline_that_hide_changes_are_never_called_stable():
+    old = read_reference(older_baseline(flags(5000, 0, 0.1)))
+    assert old.blind == ("flag", "level", "few")
+    assert read_reference(old.to_bytes()).blind == old.blind
+    window = profile_batch(pa.RecordBatch.from_pandas(flags(5000, 1, 0.9)), old.bins)
+    found = judge(old.baseline, window, WEEKLY, old.blind)
+    distances = {each.column: each.verdict for each in found.findings if each.statistic == "kolmogorov_smirnov"}
+    unknown = dict.fromkeys(old.blind, DriftVerdict.INCONCLUSIVE)
+    assert distances == {"x": DriftVerdict.STABLE, **unknown}
+    assert (found.verdict, found.unjudged) == (DriftVerdict.STABLE, ()), "x can be judged"
+    gone = flags(5000, 1, 0.9).assign(level=7.0)
+    window = profile_batch(pa.RecordBatch.from_pandas(gone), old.bins)
+    assert [each.column for each in judge(old.baseline, window, WEEKLY, old.blind).drifted] == ["level"]
+
+
+def test_baselines_of_today_and_those_brought_along_hide_nothing():
+    assert make_reference(flags(5000, 0, 0.1)).blind == ()
+    assert read_reference(make_reference(flags(5000, 0, 0.1)).to_bytes()).blind == ()
+    assert read_reference(older_baseline(flags(5000, 0, 0.1)[["x"]])).blind == ()
+    assert read_reference(older_baseline(flags(5000, 0, 0.1), source="model_monitor")).blind == ()

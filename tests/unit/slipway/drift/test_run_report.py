@@ -46,3 +46,17 @@ def test_documents_of_before_baselines_were_counted_are_still_read():
     for each in document["findings"]:
         del each["baseline_rows"], each["baseline_needed"]
     assert RunReport.model_validate(document).unjudged == ()
+
+
+def test_columns_that_an_older_baseline_hides_changes_of_are_named_with_what_to_do():
+    hidden = finding("flag", 0.0).model_copy(update={"verdict": "INCONCLUSIVE", "rows_needed": None})
+    report = run(0, [finding("x", 0.0), hidden], status=Status.STABLE, blind=("flag",))
+    assert report.headline() == "flights is stable"
+    (line,) = [line for line in report.text().splitlines() if line.startswith("Not judged")]
+    assert "did not tell its highest values apart: flag." in line
+    assert "log_baseline" in line
+    alone = run(0, [hidden], status=Status.INCONCLUSIVE, blind=("flag",))
+    assert alone.headline() == ("flights cannot be judged: its baseline does not tell the highest values of flag apart")
+    rates = finding("flag", 0.0, "missing_rate").model_copy(update={"verdict": "INCONCLUSIVE", "rows_needed": 2000})
+    few = run(0, [hidden, rates], status=Status.INCONCLUSIVE, blind=("flag",))
+    assert few.headline() == "flights has too few rows for a verdict (1000; 2000 are needed)"

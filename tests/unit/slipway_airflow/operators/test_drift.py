@@ -36,6 +36,7 @@ from slipway_airflow.operators.drift_publish import DriftPublishOperator
 from slipway_airflow.operators.drift_quality import DriftQualityOperator
 from slipway_airflow.operators.drift_react import DriftReactOperator
 from tests.unit.slipway.drift.capture.records import record
+from tests.unit.slipway.drift.older_baseline import older_baseline
 from tests.unit.slipway_airflow.conftest import BUCKET, REGION
 from tests.unit.slipway_airflow.releases import make_release
 
@@ -399,6 +400,28 @@ def test_a_model_without_a_baseline_learns_from_its_first_calls(world: World) ->
     assert (found.status, found.rows) == ("DRIFTED", 3000)
     assert world.keys("baselines/flights/") == [f"baselines/flights/{world.release.id}.json"]
     assert found.window["since"] > (NOON - timedelta(hours=3)).isoformat(), "not judged against itself"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_older_baseline_of_captures_is_learned_anew_while_they_are_there(world: World, *, kept: bool) -> None:
+    world.with_policy(learning_rows=1000)
+    world.s3.put_object(Bucket=BUCKET, Key="models/flights-delay/v1/MLmodel", Body=MLMODEL.encode())
+    first, flags = NOON - timedelta(hours=5), rows(2000, seed=1)
+    flags["x"] = (flags.x > 1.2).astype(float)
+    if kept:
+        world.capture(flags, first)
+    place = f"baselines/flights/{world.release.id}.json"
+    since = {"source": "captures", "since": first.isoformat(), "until": first.isoformat()}
+    world.s3.put_object(Bucket=BUCKET, Key=place, Body=older_baseline(flags, flags.x, **since))
+    world.capture(flags.assign(x=1 - flags.x), NOON - timedelta(hours=1))
+    found = world.run(NOON)
+    report = json.loads(world.read(found.run_key))
+    if kept:
+        assert (found.status, sorted(found.columns), report["blind"]) == ("DRIFTED", ["prediction", "x"], [])
+        return
+    assert (found.status, report["blind"]) == ("STABLE", ["x", "prediction"]), "c can be judged, and did not change"
+    page = gzip.decompress(world.read("drift/flights/reports/latest.html")).decode()
+    assert "did not tell its highest values apart: x, prediction." in page
 
 
 def test_only_what_the_champion_answered_counts(world: World) -> None:
