@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
+from slipway.images.layer import LocalLayer
 from slipway.images.progress import byte_counter
 from slipway.images.registry import PutOutcome
 
 if TYPE_CHECKING:
     from slipway.images.base import BlobSource
-    from slipway.images.layer import Layer, LocalLayer
+    from slipway.images.layer import Layer
     from slipway.images.manifest import Image
     from slipway.images.progress import OnProgress
     from slipway.images.registry import RegistryClient
@@ -40,6 +41,9 @@ def copy_layer(
 ) -> PutOutcome:
     """Bring a base image's layer into ``repository``: mounted within one registry, else downloaded and sent.
 
+    It is downloaded whole before anything is sent, so that what goes wrong at the source is not taken for a fault of
+    the registry that it goes to.
+
     Args:
         source: where it is.
         registry: where it shall be.
@@ -47,21 +51,16 @@ def copy_layer(
         layer: which one.
         folder: for the file on its way.
         on_progress: told the bytes sent.
+
+    Raises:
+        RegistryUnavailableError, RegistryRefusedError, AccessDeniedError: of either registry, which the message names.
     """
-    same = source.registry.host == registry.host
+    if registry.has_blob(repository, layer.digest):
+        return PutOutcome.EXISTS
+    elsewhere_here = source.registry.host == registry.host and source.repository != repository
+    if elsewhere_here and registry.mount_blob(repository, layer.digest, source.repository):
+        return PutOutcome.MOUNTED
     with tempfile.TemporaryDirectory(dir=folder, prefix=".copy-") as work:
         path = Path(work) / "blob"
-
-        def open_body() -> BinaryIO:
-            if not path.exists():
-                source.registry.download_blob(source.repository, layer.digest, path, size=layer.size)
-            return path.open("rb")
-
-        return registry.put_blob(
-            repository,
-            layer.digest,
-            layer.size,
-            open_body,
-            mount_from=source.repository if same and source.repository != repository else None,
-            on_bytes=byte_counter("push", layer.digest, layer.size, on_progress),
-        )
+        source.registry.download_blob(source.repository, layer.digest, path, size=layer.size)
+        return push_layer(registry, repository, LocalLayer(layer, path), on_progress)

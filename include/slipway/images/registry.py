@@ -115,13 +115,32 @@ class RegistryClient:
         return sink.getvalue()
 
     def download_blob(self, repository: str, digest: str, path: Path, *, size: int) -> None:
-        """Write the blob of ``size`` bytes to ``path``, checked against its digest."""
+        """Write the blob of ``size`` bytes to ``path``, which is there only when all of it is, checked by its digest.
+
+        Raises:
+            RegistryUnavailableError: the registry did not serve it, or served something else, in all of the tries.
+            RegistryRefusedError: it has no such blob.
+        """
+        part = path.with_name(f"{path.name}.part")
 
         def receive() -> str:
-            with path.open("wb") as sink:
+            with part.open("wb") as sink:
                 return self._receive(repository, digest, sink, size)
 
-        self._until_right(repository, digest, receive)
+        try:
+            self._until_right(repository, digest, receive)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def mount_blob(self, repository: str, digest: str, source: str) -> bool:
+        """Give ``repository`` a blob that the registry holds in ``source``; False when it must be sent instead."""
+        query = urlencode({"mount": digest, "from": source})
+        try:
+            answer = self._ask("POST", f"{repository}/blobs/uploads/?{query}", {201, 202}, mount_from=source)
+        except RegistryUnavailableError:
+            return False  # a registry may fail over mounting alone; what lasts shows again when the blob is sent
+        return answer.status_code == 201
 
     def put_blob(
         self,
@@ -130,7 +149,6 @@ class RegistryClient:
         size: int,
         open_body: Callable[[], BinaryIO],
         *,
-        mount_from: str | None = None,
         on_bytes: Callable[[int], None] | None = None,
     ) -> PutOutcome:
         """Make sure that ``repository`` holds the blob, sending it only if it must be sent.
@@ -139,8 +157,7 @@ class RegistryClient:
             repository: where it shall be.
             digest: its name.
             size: its length in bytes.
-            open_body: opens it for reading; called once per try.
-            mount_from: repository of the same registry that may hold it already.
+            open_body: opens it for reading, here and at once; called for every try.
             on_bytes: told the bytes sent so far.
 
         Raises:
@@ -150,9 +167,9 @@ class RegistryClient:
         for attempt in range(self._transport.attempts):
             if self.has_blob(repository, digest):
                 return PutOutcome.EXISTS
-            mount = mount_from if attempt == 0 else None
             try:
-                return self._upload(repository, digest, body, mount)
+                self._upload(repository, digest, body)
+                return PutOutcome.PUSHED
             except RegistryUnavailableError:
                 if attempt == self._transport.attempts - 1:
                     raise
@@ -204,7 +221,6 @@ class RegistryClient:
             raise RegistryUnavailableError(f"upload of {digest} to {repository} broke off: {error}") from error
         with self._count_lock:
             self.blob_bytes_sent += body.size
-        return PutOutcome.PUSHED
 
     def _receive(self, repository: str, digest: str, sink: BinaryIO, limit: int) -> str:
         with self._ask("GET", f"{repository}/blobs/{digest}", {200}, stream=True) as answer:
