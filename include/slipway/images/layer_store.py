@@ -3,11 +3,17 @@
 The registry itself is the cache: each such layer, and each whole stack of them, has a tag in the release's repository,
 so a worker with an empty disk is as fast as one that built it. What was built here stays in a folder too, for the next
 service with the same packages. Tags are content keys: they never change, which immutable repositories ask for.
+
+Any number of runs share the folder and drop from it what is oldest. So a run sends from links in its own work folder:
+what it has found or built is there until it ends, whatever others drop.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -34,7 +40,8 @@ class LayerStore:
     Args:
         registry: where they are kept.
         repository: under whose tags.
-        folder: where they are kept on this machine.
+        folder: where they are kept on this machine; may be shared by runs.
+        work: this run's own folder, on the same file system, with the layers that are built.
         platform: of the images they are for.
         aside: runs what the image need not wait for: putting tags.
         on_progress: told what is sent.
@@ -45,13 +52,14 @@ class LayerStore:
         registry: RegistryClient,
         repository: str,
         folder: Path,
+        work: Path,
         platform: str,
         aside: Executor,
         on_progress: OnProgress = silent,
     ) -> None:
         self._registry = registry
         self._repository = repository
-        self._folder = folder
+        self._folder, self._work = folder, work
         self._platform = platform
         self._aside = aside
         self._keeping: list[Future[None]] = []
@@ -104,34 +112,52 @@ class LayerStore:
             if self.find(tag) is None:
                 raise  # else another build was faster, and its layers are as good
 
+    def prune(self) -> None:
+        """Drop the layers used longest ago until the folder is within its limit."""
+        blobs = []
+        for path in self._folder.glob("sha256-*"):
+            with suppress(FileNotFoundError):  # another run drops the same
+                status = path.stat()
+                blobs.append((status.st_mtime, path, status.st_size))
+        excess = sum(size for _, _, size in blobs) - LOCAL_LIMIT_BYTES
+        for _, path, size in sorted(blobs)[:-1]:
+            if excess <= 0:
+                return
+            excess -= size
+            path.unlink(missing_ok=True)
+
     def _local(self, tag: str) -> LocalLayer | None:
         note = self._folder / f"{tag}.json"
+        path = self._work / f"{tag}.layer"
         try:
             layer = Layer(**json.loads(note.read_text()))
+            kept = self._folder / layer.digest.replace(":", "-")
+            os.utime(kept)
+            _link(kept, path)
         except (OSError, ValueError, TypeError):
             return None
-        path = self._folder / layer.digest.replace(":", "-")
-        if not path.is_file() or file_digest(path) != layer.digest:
+        if file_digest(path) != layer.digest:
             note.unlink(missing_ok=True)
+            path.unlink()
             return None
-        path.touch()
         return LocalLayer(layer, path)
 
     def _remember(self, tag: str, local: LocalLayer) -> LocalLayer:
-        path = local.path.replace(self._folder / local.path.name)
-        note = self._folder / f"{tag}.json"
-        draft = note.with_suffix(".tmp")
-        draft.write_text(json.dumps(asdict(local.layer)))
-        draft.replace(note)
-        self._prune()
-        return LocalLayer(local.layer, path)
+        draft = self._work / f"{tag}.layer"
+        _link(local.path, draft)
+        draft.replace(self._folder / local.path.name)
+        draft.unlink(missing_ok=True)  # it stays when both are the same file
+        note = self._work / f"{tag}.json"
+        note.write_text(json.dumps(asdict(local.layer)))
+        note.replace(self._folder / note.name)
+        return local
 
-    def _prune(self) -> None:
-        """Drop the layers used longest ago until the folder is within its limit."""
-        blobs = sorted(self._folder.glob("sha256-*"), key=lambda path: path.stat().st_mtime)
-        excess = sum(path.stat().st_size for path in blobs) - LOCAL_LIMIT_BYTES
-        for path in blobs[:-1]:
-            if excess <= 0:
-                return
-            excess -= path.stat().st_size
-            path.unlink(missing_ok=True)
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where the file system knows no links."""
+    try:
+        target.hardlink_to(source)
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError:
+        shutil.copyfile(source, target)

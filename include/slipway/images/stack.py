@@ -58,7 +58,9 @@ class Stack:
         self._recipe, self._registry = recipe, registry
         self._work, self._on_progress = work, on_progress
         self._aside = ThreadPoolExecutor(_ASIDE, thread_name_prefix="aside")
-        self._store = LayerStore(registry, recipe.repository, layers_dir, recipe.platform, self._aside, on_progress)
+        self._store = LayerStore(
+            registry, recipe.repository, layers_dir, work, recipe.platform, self._aside, on_progress
+        )
         self._groups = group_pins(recipe.pins)
         self.tag = stack_tag(self._groups, recipe.base.digest, recipe.python, recipe.platform)
         """Stands for base and packages."""
@@ -98,8 +100,9 @@ class Stack:
         self._store.settle()
 
     def close(self) -> None:
-        """Wait for what runs aside."""
+        """Wait for what runs aside, and bring the folder of layers back to its size."""
         self._aside.shutdown()
+        self._store.prune()
 
     def _group_layer(self, group: WheelGroup) -> Layer:
         python, platform = self._recipe.python, self._recipe.platform

@@ -21,7 +21,7 @@ from slipway.errors import (
     RegistryRefusedError,
     RegistryUnavailableError,
 )
-from slipway.images import builder
+from slipway.images import builder, layer_store
 from slipway.images.base import BaseImage, resolve_base
 from slipway.images.builder import BuiltImage, ImageRequest, build_image, find_image
 from slipway.images.layer import digest_of
@@ -273,6 +273,17 @@ def test_a_spoiled_layer_on_the_worker_is_built_again(
         path.write_bytes(b"spoiled")
     second = build_image(request_for(repository="slipway/b"), registry.client(), cache_dir=tmp_path / "cache")
     assert second.digest == first.digest
+
+
+def test_a_machine_whose_folder_of_layers_is_full_builds_all_the_same(
+    registry: Registry, request_for: Callable[..., ImageRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer_store, "LOCAL_LIMIT_BYTES", 1)
+    first = build_image(request_for(), registry.client(), cache_dir=tmp_path / "cache")
+    assert len(list((tmp_path / "cache" / "layers").glob("sha256-*"))) == 1
+    request = request_for(repository="slipway/fares")
+    assert build_image(request, registry.client(), cache_dir=tmp_path / "cache").digest == first.digest
+    assert len(list((tmp_path / "cache" / "layers").glob("sha256-*"))) == 1
 
 
 def test_a_build_that_broke_off_pushes_only_the_rest(
