@@ -25,7 +25,11 @@ _SPEAKS_OF = 300  # characters of an error body worth showing
 
 @dataclass(frozen=True)
 class Patience:
-    """How often and how long to try: ``attempts`` in all, pauses in seconds that double up to ``longest``."""
+    """How often and how long to try: ``attempts`` in all, pauses in seconds that double up to ``longest``.
+
+    ``connect_timeout`` bounds getting a connection, ``read_timeout`` the wait for an answer and for the other side to
+    take a block of what is sent; in seconds.
+    """
 
     attempts: int = 6
     first: float = 0.25
@@ -145,6 +149,11 @@ class Transport:
             last = attempt == attempts - 1
             try:
                 response = self._authenticated(method, url, scope, dict(headers or {}), body, stream)
+            except RegistryUnavailableError:  # of the token service, which the authentication asks
+                if last:
+                    raise
+                self._sleep(self._patience.pause(attempt, None))
+                continue
             except requests.RequestException as error:
                 if last:
                     raise RegistryUnavailableError(f"{method} {url}: {_reason(error)}") from error
@@ -173,13 +182,16 @@ class Transport:
     def _send(
         self, method: str, url: str, authorization: str | None, headers: dict[str, str], body: Body | None, stream: bool
     ) -> requests.Response:
-        timeout = (self._patience.connect_timeout, self._patience.read_timeout)
-        auth = _HeaderAuth(authorization)
-        options: dict[str, Any] = {"headers": headers, "auth": auth, "timeout": timeout, "stream": stream}
+        patience = self._patience
+        options: dict[str, Any] = {"headers": headers, "auth": _HeaderAuth(authorization), "stream": stream}
         if body is None:
-            return self._session().request(method, url, allow_redirects=True, **options)
+            timeout = (patience.connect_timeout, patience.read_timeout)
+            return self._session().request(method, url, timeout=timeout, allow_redirects=True, **options)
+        # urllib3 sends under the timeout for connecting, each block under all of it: a slow line would never send one.
+        timeout = (patience.read_timeout, patience.read_timeout)
         with body.open() as file:
-            return self._session().request(method, url, data=_Reader(file, body), allow_redirects=False, **options)
+            data = _Reader(file, body)
+            return self._session().request(method, url, data=data, timeout=timeout, allow_redirects=False, **options)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -38,13 +39,17 @@ def sha256(data: bytes) -> str:
 
 @dataclass
 class Fault:
-    """What goes wrong: ``kind`` is a status, ``drop`` (hang up), ``garble`` or ``cut`` (a wrong or short body)."""
+    """What goes wrong: ``kind`` is a status, ``drop`` (hang up), ``garble`` or ``cut`` (a wrong or short body).
+
+    ``stall`` reads the body a second late; ``late`` faults come after the request has been carried out.
+    """
 
     method: str
     path: str
     kind: int | str
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
+    late: bool = False
 
 
 @dataclass
@@ -76,6 +81,10 @@ class Registry:
     def fail(self, method: str, path: str, kind: int | str, times: int = 1, **headers: str) -> None:
         self.faults.append(Fault(method, path, kind, times, headers))
 
+    def lose_answer(self, method: str, path: str, kind: int | str) -> None:
+        """Carry out the next such request and answer with a status in place of what there is to say, or hang up."""
+        self.faults.append(Fault(method, path, kind, late=True))
+
     def asked(self, method: str, path: str = "") -> list[str]:
         return [seen for verb, seen, _ in self.log if verb == method and re.search(path, seen)]
 
@@ -94,10 +103,15 @@ class Registry:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     registry: Registry
+    lost: int | str | None = None
 
     def log_message(self, *args: object) -> None: ...
 
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        if self.lost == "drop":
+            self._hang_up()
+            return
+        status, self.lost = int(self.lost or status), None
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -151,18 +165,27 @@ class _Handler(BaseHTTPRequestHandler):
         for fault in self.registry.faults:
             if fault.times and fault.method == self.command and re.search(fault.path, self.path):
                 fault.times -= 1
+                if fault.late:
+                    self.lost = fault.kind
+                    return False
+                if fault.kind == "stall":
+                    time.sleep(1.0)
+                    return False
                 if fault.kind in {"garble", "cut"}:
                     self._spoil(str(fault.kind))
                     return True
                 if fault.kind == "drop":
                     self.rfile.read(length // 2)
-                    self.close_connection = True
-                    self.connection.close()
+                    self._hang_up()
                     return True
                 self.rfile.read(length)
                 self._answer(int(fault.kind), b"fault", **fault.headers)
                 return True
         return False
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.close()
 
     def _spoil(self, how: str) -> None:
         repository, digest = re.fullmatch(r"/v2/(.+)/blobs/(.+)", self.path).groups()  # type: ignore[union-attr]

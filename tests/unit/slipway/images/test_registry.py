@@ -74,6 +74,13 @@ def test_a_passing_fault_is_outlived(registry: Registry, method: str, kind: int 
     assert registry.blobs[REPOSITORY][DIGEST] == BLOB
 
 
+def test_a_slow_receiver_is_waited_for_as_for_an_answer(registry: Registry) -> None:
+    registry.fail("PUT", UPLOADS, "stall")  # for one second, and the kernel's buffers take less than the blob
+    patience = Patience(attempts=2, first=0.01, connect_timeout=0.2, read_timeout=20)
+    assert put(RegistryClient(registry.url, patience=patience)) is PutOutcome.PUSHED
+    assert (registry.faults[0].times, len(registry.asked("POST"))) == (0, 1)
+
+
 @pytest.mark.parametrize("kind", [429, 502, "drop"])
 def test_a_lasting_fault_ends_the_tries(registry: Registry, kind: int | str) -> None:
     registry.fail("PUT", UPLOADS, kind, times=1000)
@@ -242,6 +249,22 @@ def test_a_bearer_token_that_ran_out_is_renewed(registry: Registry) -> None:
     assert client.has_blob(REPOSITORY, DIGEST)
     registry.tokens_valid.clear()
     assert client.has_blob(REPOSITORY, DIGEST)
+
+
+@pytest.mark.parametrize("kind", [429, 503, "drop"])
+def test_a_passing_fault_of_the_token_service_is_outlived(registry: Registry, kind: int | str) -> None:
+    registry.auth = "bearer"
+    registry.fail("GET", "/token", kind, times=3)
+    assert put(registry.client()) is PutOutcome.PUSHED
+    assert (registry.faults[0].times, registry.tokens_given) == (0, 2)  # one to look, one to send
+
+
+def test_a_lasting_fault_of_the_token_service_is_said(registry: Registry) -> None:
+    registry.auth = "bearer"
+    registry.fail("GET", "/token", 503, times=1000)
+    with pytest.raises(RegistryUnavailableError, match=r"token service .*/token answers 503"):
+        registry.client().has_blob(REPOSITORY, DIGEST)
+    assert registry.faults[0].times == 1000 - 4
 
 
 def test_credentials_do_not_go_in_clear_text_to_another_machine(registry: Registry) -> None:
