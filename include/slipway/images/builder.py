@@ -75,7 +75,7 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """What was built: ``uri`` is pinned by ``digest``; ``reused`` says that the tag held this very release already."""
+    """What was built: ``uri`` is pinned by ``digest``; ``reused`` says that another build has put it under its tag."""
 
     digest: str
     uri: str
@@ -184,42 +184,47 @@ class _Build:
                 packing = pool.submit(self._pack_model)
                 stored = self._registry.get_manifest(request.repository, request.tag)
                 if stored:
-                    image = self._same_release(stored, packing.result())
+                    image = self._same_release(stored, packing.result().layer)
                     if image:
                         return image, True
                 app = pool.submit(self._stack.app_layer)
                 model = pool.submit(self._model_layer, packing)
                 layers = self._stack.base_and_packages(pool)
                 image = self._assemble((*layers, app.result(), model.result()))
-            self._put(image, stored)
+            taken = self._put(image)
             self._stack.settle()
-        return image, False
+        return taken, taken is not image
 
-    def _put(self, image: Image, stored: StoredManifest | None) -> None:
-        """Put the image under its tag, which holds ``stored`` so far."""
+    def _put(self, image: Image) -> Image:
+        """Put the image under its tag; return it, or that of another run with the same inputs that was faster."""
         request = self._request
         push_config(self._registry, request.repository, image)
         try:
             self._registry.put_manifest(request.repository, request.tag, image.manifest)
         except RegistryRefusedError as error:
+            stored = self._registry.get_manifest(request.repository, request.tag)
             if stored is None:
                 raise
+            same = self._same_release(stored, image.layers[-1])
+            if same:
+                return same
             raise RegistryRefusedError(
                 f"{request.repository}:{request.tag} holds {stored.digest}, made from other inputs, and may not be "
                 f"replaced by {image.digest}: give the new image a tag of its own. {error}"
             ) from error
+        return image
 
     def _pack_model(self) -> LocalLayer:
         return write_layer(
             self._request.model_dir, MODEL_DIR, self._work, created_by=MODEL_LAYER, on_progress=self._on_progress
         )
 
-    def _same_release(self, stored: StoredManifest, model: LocalLayer) -> Image | None:
+    def _same_release(self, stored: StoredManifest, model: Layer) -> Image | None:
         """Return the image under the tag if it was made from these very inputs, be it by another machine."""
         document = stored.document
         content = self._registry.get_blob(self._request.repository, document["config"]["digest"])
         config = json.loads(content)
-        if (config["config"].get("Labels") or {}).get(INPUTS_LABEL) != self._inputs(model.layer):
+        if (config["config"].get("Labels") or {}).get(INPUTS_LABEL) != self._inputs(model):
             return None
         return Image(stored.content, content, layers_of(document, config))
 

@@ -191,6 +191,45 @@ def test_the_same_release_built_elsewhere_is_taken_over(
     assert again.digest == digest_of(stored + b"\n") != built.digest
 
 
+@pytest.mark.parametrize("other_bytes", [b"\n", b""])
+def test_a_build_of_the_same_release_that_was_faster_is_taken_over(
+    registry: Registry,
+    other_registry: Registry,
+    request_for: Callable[..., ImageRequest],
+    tmp_path: Path,
+    other_bytes: bytes,
+) -> None:
+    alone = build_image(request_for(), other_registry.client(), cache_dir=tmp_path / "one")
+    stored, kind = other_registry.manifests[REPOSITORY]["0123456789ab"]
+    registry.immutable = True
+    client = registry.client()
+    put = client.put_manifest
+
+    def late(repository: str, tag: str, *arguments: Any) -> str:
+        if tag == "0123456789ab":
+            registry.manifests[REPOSITORY][tag] = (stored + other_bytes, kind)
+            registry.blobs[REPOSITORY].update(other_registry.blobs[REPOSITORY])
+        return put(repository, tag, *arguments)
+
+    client.put_manifest = late  # type: ignore[method-assign]
+    built = build_image(request_for(), client, cache_dir=tmp_path / "two")
+    assert (built.digest, built.reused) == (digest_of(stored + other_bytes), other_bytes != b"")
+    assert built.layers == alone.layers
+    assert registry.manifests[REPOSITORY]["0123456789ab"][0] == stored + other_bytes
+    assert any(tag.startswith("deps-") for tag in registry.manifests[REPOSITORY])
+
+
+@pytest.mark.parametrize("kind", [500, "drop"])
+def test_a_release_whose_last_answer_was_lost_is_built(
+    registry: Registry, request_for: Callable[..., ImageRequest], tmp_path: Path, kind: int | str
+) -> None:
+    registry.immutable = True
+    registry.lose_answer("PUT", "/manifests/0123456789ab", kind)
+    built = build_image(request_for(), registry.client(), cache_dir=tmp_path / "cache")
+    assert find_image(registry.client(), REPOSITORY, "0123456789ab") == built.digest
+    assert len(registry.asked("PUT", "/manifests/0123456789ab")) == 2
+
+
 def test_another_model_under_an_immutable_tag_is_refused(
     registry: Registry, request_for: Callable[..., ImageRequest], tmp_path: Path
 ) -> None:

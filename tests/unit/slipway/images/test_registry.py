@@ -196,6 +196,22 @@ def test_an_immutable_tag_is_not_taken_over(registry: Registry) -> None:
         client.put_manifest(REPOSITORY, "v1", manifest + b" ")
 
 
+@pytest.mark.parametrize("kind", [500, "drop"])
+def test_a_manifest_whose_answer_was_lost_is_there(registry: Registry, kind: int | str) -> None:
+    client = registry.client()
+    manifest = image_in(client)
+    registry.immutable = True
+    registry.lose_answer("PUT", "/manifests/", kind)
+    assert client.put_manifest(REPOSITORY, "v1", manifest) == digest_of(manifest)
+    assert len(registry.asked("PUT", "/manifests/")) == 2
+
+
+def test_a_manifest_that_was_refused_and_is_not_there_stays_refused(registry: Registry) -> None:
+    image = assemble((), platform="linux/amd64", run={})  # its config is not in the repository
+    with pytest.raises(RegistryRefusedError, match="MANIFEST_BLOB_UNKNOWN"):
+        registry.client().put_manifest(REPOSITORY, "v1", image.manifest)
+
+
 def test_a_manifest_other_than_its_digest_is_refused(registry: Registry) -> None:
     client = registry.client()
     digest = client.put_manifest(REPOSITORY, "v1", image_in(client))
