@@ -157,7 +157,7 @@ class RegistryClient:
             repository: where it shall be.
             digest: its name.
             size: its length in bytes.
-            open_body: opens it for reading, here and at once; called for every try.
+            open_body: opens what lies on this machine for reading; called for every try.
             on_bytes: told the bytes sent so far.
 
         Raises:
