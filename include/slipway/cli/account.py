@@ -16,6 +16,7 @@ from slipway.state import StateStore
 
 if TYPE_CHECKING:
     import boto3
+    from mypy_boto3_ecr import ECRClient
 
     from slipway.images.registry import RegistryClient
 
@@ -85,11 +86,15 @@ class Account:
             f"No release {identifier} of {', '.join(names) or 'any service'} in s3://{self.bucket}."
         )
 
+    def ecr(self, region_name: str | None = None) -> ECRClient:
+        """Return ECR's client for a region, the account's own by default."""
+        return self.session.client("ecr", region_name=region_name)
+
     def images(self, release: Release) -> tuple[RegistryClient, str, str]:
         """Return the registry of a release's image, the repository in it, and the image's digest."""
         from slipway.images.ecr import ecr_registry
         from slipway.images.reference import parse_reference
 
         reference = parse_reference(release.image_uri)
-        registry, _ = ecr_registry(self.session.client("ecr"), reference.repository)
+        registry, _ = ecr_registry(self.ecr(), reference.repository)
         return registry, reference.repository, str(reference.digest)

@@ -102,8 +102,7 @@ def make_trainer(python: str, project: Path | None, as_json: bool) -> None:
     account = Account.open(project)
     cache = default_cache_dir() / "images"
     said = silent if as_json else _tell_done
-    ecr = account.session.client("ecr")
-    built = provide_trainer_image(ecr, account.platform, python, cache_dir=cache, on_progress=said)
+    built = provide_trainer_image(account.ecr, account.platform, python, cache_dir=cache, on_progress=said)
     size = sum(layer.size for layer in built.layers)
     if as_json:
         shown = {

@@ -127,7 +127,7 @@ def build_image_with_docker(
     with work_folder(cache_dir, ".docker-") as work:
         context, config = work / "context", work / "config"
         write_context(request, context)
-        write_login(registry, config)
+        write_login(registry, config, *([base.source.registry] if base.source else []))
         name = f"{registry.host}/{request.repository}:{request.tag}"
         tell = _teller("build", on_progress)
         _checked_build(client.run([*_with(config), *_build_arguments(request, base, inputs, name), str(context)], tell))
@@ -214,11 +214,17 @@ def _build_arguments(request: ImageRequest, base: BaseImage, inputs: str, name: 
     return ["build", "--platform", request.platform, f"--build-arg=BASE={pinned}", *labels, "--tag", name]
 
 
-def write_login(registry: RegistryClient, config: Path) -> None:
-    """Give the client our account in a folder of its own, so that no other configuration is read or changed."""
+def write_login(registry: RegistryClient, config: Path, *more: RegistryClient) -> None:
+    """Give the client our accounts in a folder of its own, so that no other configuration is read or changed.
+
+    Args:
+        registry: our account where the image goes, or where it is.
+        config: the folder, made here.
+        more: accounts at other registries, of which images are only read.
+    """
     config.mkdir()
-    token = registry.basic_token()
-    auths = {registry.host: {"auth": token}} if token else {}
+    hosts = {each.image_host: each for each in more} | {registry.host: registry}
+    auths = {host: {"auth": token} for host, each in hosts.items() if (token := each.basic_token())}
     path = config / "config.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps({"auths": auths}))

@@ -10,18 +10,21 @@ from urllib.parse import urlsplit
 from slipway.aws_errors import aws_call
 from slipway.errors import RegistryRefusedError, RegistryUnavailableError
 from slipway.images.auth import TokenAuth
+from slipway.images.base import BaseImage, resolve_base
 from slipway.images.reference import is_loopback, parse_reference
 from slipway.images.registry import RegistryClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_ecr import ECRClient
 
     from slipway.images.transport import Patience
 
+    EcrClients = Callable[[str | None], ECRClient]  # by region, None for the installation's own: tokens are of a region
+
 _CACHE_PREFIXES = ("deps-", "wheel-", "tail-", "app-")
-_ECR_HOST = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
+_ECR_HOST = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 CACHE_DAYS = 180
 UNTAGGED_DAYS = 14
 
@@ -125,20 +128,49 @@ def ecr_registry(ecr: ECRClient, repository: str, *, patience: Patience | None =
     return RegistryClient(endpoint, auth, image_host=uri.partition("/")[0], patience=patience), uri
 
 
-def ecr_account(ecr: ECRClient, image: str) -> RegistryClient | None:
-    """Return our account at the registry of an image, also one of another AWS account; None when it is not in ECR.
+def ecr_account(clients: EcrClients, image: str) -> RegistryClient | None:
+    """Return our account at the registry of an image, also one of another AWS account or region; None when not in ECR.
+
+    Args:
+        clients: gives a boto3 client for a region.
+        image: reference of the image.
 
     Raises:
         AccessDeniedError, ThrottledError, RegistryUnavailableError: of ECR.
     """
-    host = parse_reference(image).host
-    if not _ECR_HOST.fullmatch(host) and not is_loopback(host):
+    name = parse_reference(image)
+    in_ecr = _ECR_HOST.fullmatch(name.host)
+    if not in_ecr and not is_loopback(name.host):
         return None
+    ecr = clients(in_ecr["region"] if in_ecr else None)
     endpoint = _authorization(ecr)["proxyEndpoint"]
-    if is_loopback(host) and urlsplit(endpoint).netloc != host:
+    here = urlsplit(endpoint).netloc
+    if not in_ecr and here != name.host:
         return None
     auth = TokenAuth(lambda: str(_authorization(ecr)["authorizationToken"]))
-    return RegistryClient(parse_reference(image).url, auth)
+    if is_loopback(here):  # a stand-in has the registries of all accounts at its own address
+        return RegistryClient(endpoint, auth, image_host=name.host)
+    return RegistryClient(name.url, auth)
+
+
+def find_base(
+    clients: EcrClients, reference: str, *, platform: str, registry: RegistryClient | None = None
+) -> BaseImage:
+    """Look up a base image with the account that may read it, and pin it by digest.
+
+    Args:
+        clients: gives a boto3 client for a region: the base may lie in another account's or region's ECR.
+        reference: image name, or ``scratch``.
+        platform: operating system and architecture, such as ``linux/amd64``.
+        registry: where the image that is built on it goes; used when the base lies there, so that it can be mounted.
+
+    Raises:
+        BaseImageError, RegistryUnavailableError, AccessDeniedError: as of `resolve_base`.
+        ThrottledError: of ECR.
+    """
+    is_there = registry is not None and registry.serves(parse_reference(reference).host)
+    account = registry if is_there else ecr_account(clients, reference)
+    return resolve_base(reference, platform=platform, registry=account)
 
 
 def _authorization(ecr: ECRClient) -> Any:

@@ -33,10 +33,9 @@ from slipway.images.wheel_group import parse_pins
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mypy_boto3_ecr import ECRClient
-
     from slipway.artifacts.lock import DependencyLock
     from slipway.images.app import App
+    from slipway.images.ecr import EcrClients
     from slipway.images.progress import OnProgress
     from slipway.images.registry import RegistryClient
     from slipway.platform import Platform
@@ -105,12 +104,12 @@ def build_trainer_image(
 
 
 def provide_trainer_image(
-    ecr: ECRClient, platform: Platform, python: str, *, cache_dir: Path, on_progress: OnProgress = silent
+    clients: EcrClients, platform: Platform, python: str, *, cache_dir: Path, on_progress: OnProgress = silent
 ) -> BuiltImage:
     """Return the trainer's image in ECR for one Python version, built and pushed when it is not there.
 
     Args:
-        ecr: boto3 client of the account whose SageMaker is to run it.
+        clients: gives a boto3 client for a region, of the account whose SageMaker is to run it.
         platform: the installation: repository prefix, base images, tags.
         python: minor version, such as ``3.11``: the one that the champion was trained with, whose pickles it loads.
         cache_dir: folder on this machine, as of `build_trainer_image`.
@@ -121,12 +120,13 @@ def provide_trainer_image(
         AccessDeniedError, ThrottledError: of ECR.
         SlipwayError: as `build_trainer_image` does.
     """
-    from slipway.images.ecr import ecr_registry, ensure_repository
+    from slipway.images.ecr import ecr_registry, ensure_repository, find_base
 
-    base = choose_base(platform.base_images, python)
+    ecr, reference = clients(None), choose_base(platform.base_images, python)
     repository = f"{platform.ecr_repository_prefix}/{REPOSITORY}"
     ensure_repository(ecr, repository, tags=platform.tags)
     registry, _ = ecr_registry(ecr, repository)
+    base = find_base(clients, reference, platform=platform.image_platform, registry=registry)
     request = TrainerRequest(repository, base, python, platform.image_platform)
     return build_trainer_image(request, registry, cache_dir=cache_dir, on_progress=on_progress)
 

@@ -28,22 +28,24 @@ class SlipwayAwsHook(AwsBaseHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["client_type"] = "sagemaker"
         super().__init__(*args, **kwargs)
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str | None], Any] = {}
 
     @property
     def waiter_path(self) -> Path:
         """Slipway's waiter file; the provider's own SageMaker waiters are not used."""
         return WAITERS
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region_name: str | None = None) -> Any:
         """Return the client of an AWS service.
 
         :param service: botocore's name of the service, e.g. ``s3`` or ``sagemaker-runtime``.
+        :param region_name: Another region than the hook's.
         :return: A boto3 client; the same one at each call.
         """
-        if service not in self._clients:
-            self._clients[service] = self._hook_of(service).get_client_type()
-        return self._clients[service]
+        key = (service, region_name)
+        if key not in self._clients:
+            self._clients[key] = self._hook_of(service, region_name).get_client_type()
+        return self._clients[key]
 
     def endpoint_url(self, service: str) -> str | None:
         """Return the URL that the connection sets for a service, or None for AWS's own."""
@@ -60,10 +62,10 @@ class SlipwayAwsHook(AwsBaseHook):
             text = text.replace("{account_id}", self.account_id)
         return text.replace("{region}", self.conn_region_name)
 
-    def _hook_of(self, service: str) -> AwsBaseHook:
+    def _hook_of(self, service: str, region_name: str | None) -> AwsBaseHook:
         return AwsBaseHook(
             aws_conn_id=self.aws_conn_id,
-            region_name=self._region_name,
+            region_name=region_name or self._region_name,
             verify=self._verify,
             config=self._config,
             client_type=service,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +152,7 @@ class DataPrepareOperator(RetrainTaskOperator):
     @cached_property
     def _image_id(self) -> str:
         image = str(self._how.image)
-        return find_image(image, login=lambda: ecr_account(self.hook.client("ecr"), image))
+        return find_image(image, login=lambda: ecr_account(partial(self.hook.client, "ecr"), image))
 
     @cached_property
     def _folder(self) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway.errors import DependencyLockError, PermanentError, ResourceConflictError
-from slipway.images.base import BaseImage, choose_base, pin
+from slipway.images.base import choose_base, pin
 from slipway.images.cache import default_cache_dir, work_folder
 from slipway.images.papers import release_papers
 from slipway.images.pickle_scan import enforce, scan_model
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from slipway.artifacts.engine import EngineChoice
     from slipway.artifacts.lock import DependencyLock
+    from slipway.images.base import BaseImage
     from slipway.images.builder import BuiltImage, ImageRequest
     from slipway.images.docker_client import DockerClient
     from slipway.images.pickle_scan import ScanReport
@@ -172,11 +173,11 @@ class EcrImageBuildOperator(ServiceOperator):
         self._download(self.patched["overlay_uri"], model)
         (model / GOLDEN).write_bytes(golden.to_json())
         engine.write(model)
-        base = self._base_image(lock)
+        base = self._base_image(lock, registry)
         request = ImageRequest(
             repository=self._repository,
             tag=self.patched["release_id"],
-            base_image=base.reference,
+            base_image=base,
             python=lock.python,
             platform=lock.platform,
             lock=lock,
@@ -248,11 +249,14 @@ class EcrImageBuildOperator(ServiceOperator):
                 "Clear the task that patches the model; this one follows."
             )
 
-    def _base_image(self, lock: DependencyLock) -> BaseImage:
+    def _base_image(self, lock: DependencyLock, registry: RegistryClient) -> BaseImage:
         """Return the base image that the release's id stands for, even if its tag has moved on since."""
+        from slipway.images.ecr import find_base
+
         digest = self.patched["inputs"]["base_image_digest"]
         reference = pin(choose_base(self.platform.base_images, lock.python), digest)
-        return BaseImage(reference, digest, lock.platform)
+        clients = partial(self.hook.client, "ecr")
+        return find_base(clients, reference, platform=lock.platform, registry=registry)
 
     def _release(self, image: BuiltImage, engine: EngineChoice, scan: ScanReport) -> Release:
         return Release(

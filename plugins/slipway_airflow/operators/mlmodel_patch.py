@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,11 +164,8 @@ class MLmodelPatchOperator(ServiceOperator):
         )
 
     def _base_digest(self, lock: DependencyLock) -> str:
-        from slipway.images.base import choose_base, resolve_base
-        from slipway.images.ecr import ecr_registry
-        from slipway.images.reference import parse_reference
+        from slipway.images.base import choose_base
+        from slipway.images.ecr import find_base
 
-        reference, registry = choose_base(self.platform.base_images, lock.python), None
-        if ".dkr.ecr." in reference:
-            registry, _ = ecr_registry(self.hook.client("ecr"), parse_reference(reference).repository)
-        return resolve_base(reference, platform=lock.platform, registry=registry).digest
+        reference = choose_base(self.platform.base_images, lock.python)
+        return find_base(partial(self.hook.client, "ecr"), reference, platform=lock.platform).digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -150,7 +151,7 @@ class RetrainOperator(RetrainTaskOperator):
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         cache = default_cache_dir() / "images"
         built = provide_trainer_image(
-            self.hook.client("ecr"), self.platform, python, cache_dir=cache, on_progress=self._tell
+            partial(self.hook.client, "ecr"), self.platform, python, cache_dir=cache, on_progress=self._tell
         )
         how = "was there" if built.reused else f"{built.bytes_pushed} bytes pushed"
         self.log.info("Trainer's image %s: %s, %.1f s", built.uri, how, built.seconds)

@@ -93,10 +93,10 @@ class StandIn:
 
     url: str
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region_name: str | None = None) -> Any:
         session = boto3.session.Session("AKIAIOSFODNN7EXAMPLE", "testing-secret", region_name=REGION)
         config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-        return session.client(service, endpoint_url=self.url, config=config)
+        return session.client(service, region_name, endpoint_url=self.url, config=config)
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path) as answer:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_image
 
 from slipway.artifacts.lock import LockStore
 from slipway.errors import (
@@ -24,6 +25,7 @@ from slipway.errors import (
 from slipway.images.base import resolve_base
 from slipway.images.docker_engine import write_login
 from slipway.images.ecr import ecr_registry, ensure_repository
+from slipway.images.inspection import inspect_image
 from slipway.images.serving_app import serving_app_digest
 from slipway.platform import Platform
 from slipway.release import ReleaseInputs, ReleaseStore, release_id
@@ -217,13 +219,23 @@ def test_a_model_server_that_was_upgraded_meanwhile_is_told(build: Build, contex
         build.operator(inputs=other).execute(context("build"))
 
 
-def test_the_base_image_is_the_one_that_the_id_stands_for(build: Build) -> None:
-    lock = LockStore(build.service.aws.client("s3"), BUCKET).read(build.patched["lock_key"])
-    assert build.operator()._base_image(lock).reference == "scratch"
-    tagged = build.platform.model_copy(update={"base_images": {"3.11": "example.com/python:3.11-slim"}})
-    pinned = {**build.patched["inputs"], "base_image_digest": f"sha256:{'a' * 64}"}
-    operator = Build(build.service, tagged, build.cache, build.patched).operator(inputs=pinned)
-    assert operator._base_image(lock).reference == f"example.com/python:3.11-slim@sha256:{'a' * 64}"
+def test_the_base_image_is_the_one_that_the_id_stands_for_also_from_another_accounts_ecr(
+    service: Service, platform: Platform, tmp_path_factory: pytest.TempPathFactory, context: Any
+) -> None:
+    """The stand-in has the registries of all accounts at its own address, but a token of one region opens no other."""
+    far, repository = service.aws.client("ecr", "us-east-1"), f"base/{service.spec.name}"
+    layer = tiny_image.layer({"opt/base": "of old"})
+    pinned = tiny_image.push(far, tiny_image.build(layer), repository, "3.11").partition("@")[2]
+    tiny_image.push(far, tiny_image.build(tiny_image.layer({"opt/base": "moved on"})), repository, "3.11")
+    name = f"763104351884.dkr.ecr.us-east-1.amazonaws.com/{repository}:3.11"
+    foreign = platform.model_copy(update={"base_images": {"3.11": name}})
+    build = prepared(service, foreign, tmp_path_factory, "iniconfig==2.1.0", base_image_digest=pinned)
+    build.know_the_answers()
+    result = build.operator().execute(context("build"))
+    registry, _ = ecr_registry(service.aws.client("ecr"), f"slipway/{service.spec.name}")
+    report = inspect_image(registry, f"slipway/{service.spec.name}", result["image_uri"].partition("@")[2])
+    assert report.layers[0].digest == tiny_image.sha256(layer)
+    assert build.document("release.json")["inputs"]["base_image_digest"] == pinned
 
 
 def docker(*arguments: str) -> str:

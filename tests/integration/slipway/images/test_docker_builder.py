@@ -218,7 +218,7 @@ def test_a_base_without_pip_is_told(
 def test_a_push_that_may_not_be_is_told(
     request_of: Requests, docker_registry: DockerRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_password(registry: object, config: Path) -> None:
+    def without_password(registry: object, config: Path, *more: object) -> None:
         config.mkdir()
         (config / "config.json").write_text(json.dumps({"auths": {}}))
 

@@ -13,14 +13,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from slipway.artifacts.lock import DependencyLock
 from slipway.images.auth import Authenticator
 from slipway.images.registry import RegistryClient
 from slipway.images.transport import Patience
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecr import ECRClient
+
+    from slipway.images.ecr import EcrClients
 
 USER, PASSWORD = "AWS", "open-sesame"
 LARGE = 50 << 20  # bytes
@@ -286,6 +294,23 @@ def serve_registry() -> Iterator[Registry]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def ecr_clients(registry: Registry, regions: list[str | None]) -> EcrClients:
+    """Give clients that know nothing but a token for a registry; note the regions that they are asked for."""
+
+    def client(region_name: str | None) -> ECRClient:
+        regions.append(region_name)
+        session = boto3.Session("testing", "testing", region_name="eu-central-1")
+        ecr = session.client("ecr", region_name=region_name)
+        grant = {"authorizationToken": BASIC.removeprefix("Basic "), "proxyEndpoint": registry.url}
+        stubber = Stubber(ecr)
+        for _ in range(2):
+            stubber.add_response("get_authorization_token", {"authorizationData": [grant]}, {})
+        stubber.activate()
+        return ecr
+
+    return client
 
 
 WheelMaker = Callable[..., str]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from slipway.errors import (
     RegistryUnavailableError,
 )
 from slipway.images.auth import ChallengeAuth, Credentials
-from slipway.images.base import BaseImage
+from slipway.images.base import BaseImage, BlobSource
 from slipway.images.builder import ImageRequest
 from slipway.images.docker_client import DockerClient
 from slipway.images.docker_engine import DOCKERFILE, build_image_with_docker, write_context
@@ -102,6 +103,25 @@ def script(folder: Path, text: str) -> DockerClient:
     program.write_text(f"#!/bin/sh\n{text}\n")
     program.chmod(0o755)
     return DockerClient(str(program))
+
+
+def test_the_engine_gets_the_account_of_a_base_that_lies_elsewhere(
+    request_to_build: ImageRequest, registry: Registry, other_registry: Registry, tmp_path: Path
+) -> None:
+    account, host = ChallengeAuth(Credentials("AWS", "theirs")), "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+    source = BlobSource(other_registry.client(account, image_host=host), "base/python")
+    request = replace(request_to_build, base_image=replace(BASE, source=source))
+    engine = script(tmp_path, f'cp "$2/config.json" {tmp_path}/seen; exit 1')
+    with pytest.raises(BaseImageError):
+        build_image_with_docker(
+            request,
+            registry.client(ChallengeAuth(Credentials("AWS", "ours"))),
+            cache_dir=tmp_path / "cache",
+            client=engine,
+        )
+    auths = json.loads((tmp_path / "seen").read_text())["auths"]
+    given = {name: b64decode(entry["auth"]) for name, entry in auths.items()}
+    assert given == {host: b"AWS:theirs", registry.host: b"AWS:ours"}
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,12 @@ from slipway.images.ecr import (
     ecr_account,
     ecr_registry,
     ensure_repository,
+    find_base,
     images_of,
 )
 from slipway.images.wheel_group import group_pins, parse_pins
+from tests.unit.slipway.images.conftest import ecr_clients
+from tests.unit.slipway.images.test_base import LAYER, add_base
 
 if TYPE_CHECKING:
     from conftest import Registry
@@ -146,12 +149,36 @@ def test_missing_credentials_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_our_account_is_given_to_images_in_ecr_alone(ecr: Any) -> None:
     calls: list[str] = []
     ecr.meta.events.register("before-call.ecr", lambda model, **_: calls.append(model.name))
-    other = ecr_account(ecr, "210987654321.dkr.ecr.eu-west-1.amazonaws.com/clean:4")
+    other = ecr_account(lambda _: ecr, "210987654321.dkr.ecr.eu-west-1.amazonaws.com/clean:4")
     assert other is not None
     assert other.host == "210987654321.dkr.ecr.eu-west-1.amazonaws.com"
     assert base64.b64decode(str(other.basic_token())).startswith(b"AWS:")
     calls.clear()
     for image in ("clean:4", "registry.example.com/clean", "x.dkr.ecr.eu-west-1.amazonaws.com.evil.example/clean"):
-        assert ecr_account(ecr, image) is None
+        assert ecr_account(lambda _: ecr, image) is None
     assert calls == []
-    assert ecr_account(ecr, "127.0.0.1:5000/clean:4") is None
+    assert ecr_account(lambda _: ecr, "127.0.0.1:5000/clean:4") is None
+
+
+def test_a_base_in_another_accounts_and_regions_ecr_is_read_with_our_account(registry: Registry) -> None:
+    digest = add_base(registry)
+    registry.auth = "basic"
+    regions: list[str | None] = []
+    reference = "763104351884.dkr.ecr.us-east-1.amazonaws.com/base/python:3.11"
+    base = find_base(ecr_clients(registry, regions), reference, platform="linux/amd64")
+    assert (base.digest, base.reference) == (digest, reference)
+    assert regions == ["us-east-1"]
+    assert base.source is not None
+    assert base.source.registry.get_blob("base/python", base.layers[0].digest) == LAYER
+
+
+def test_a_base_where_the_image_goes_needs_no_other_account(registry: Registry) -> None:
+    add_base(registry)
+    regions: list[str | None] = []
+    client = registry.client()
+    reference = f"{registry.host}/base/python:3.11"
+    base = find_base(ecr_clients(registry, regions), reference, platform="linux/amd64", registry=client)
+    assert base.source is not None
+    assert base.source.registry is client
+    assert find_base(ecr_clients(registry, regions), "scratch", platform="linux/amd64").digest == "scratch"
+    assert regions == []

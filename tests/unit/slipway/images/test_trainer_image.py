@@ -9,14 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from slipway.errors import BaseImageError, RegistryRefusedError
 from slipway.images import trainer_image
 from slipway.images.app import App, package_digest
 from slipway.images.base import BaseImage
-from slipway.images.trainer_image import TrainerRequest, build_trainer_image
+from slipway.images.layer import digest_of
+from slipway.images.trainer_image import TrainerRequest, build_trainer_image, provide_trainer_image
+from slipway.platform import Platform
+from tests.unit.slipway.images.conftest import BASIC
 from tests.unit.slipway.images.sources import BACKEND, make_sdist
+from tests.unit.slipway.images.test_base import LAYER, add_base
 
 if TYPE_CHECKING:
     from conftest import Registry
@@ -139,6 +145,42 @@ def test_a_build_that_another_was_faster_than_takes_the_others(
 
     client.put_manifest = late  # type: ignore[method-assign]
     assert build_trainer_image(request_for(), client, cache_dir=tmp_path / "two").digest == alone.digest
+
+
+def test_the_base_may_lie_in_another_accounts_ecr(
+    registry: Registry,
+    other_registry: Registry,
+    request_for: Requests,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add_base(other_registry)
+    registry.auth = other_registry.auth = "basic"
+    monkeypatch.setattr(trainer_image, "trainer_lock", lambda *_: request_for().lock)
+    monkeypatch.setattr(trainer_image, "trainer_app", lambda: request_for().app)
+    theirs = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+    platform = Platform.model_validate({"execution_role": "r", "base_images": {HERE: f"{theirs}/base/python:3.11"}})
+    repository = f"{platform.ecr_repository_prefix}/slipway_trainer"
+
+    def clients(region_name: str | None) -> Any:
+        ecr = boto3.Session("testing", "testing", region_name="eu-central-1").client("ecr", region_name=region_name)
+        stubber = Stubber(ecr)
+        if region_name is None:
+            asked, uri = {"repositoryNames": [repository]}, f"{registry.host}/{repository}"
+            found = {"repositories": [{"repositoryUri": uri}]}
+            stubber.add_response("describe_repositories", found, asked)
+            stubber.add_response("get_lifecycle_policy", {}, {"repositoryName": repository})
+            stubber.add_response("describe_repositories", found, asked)
+        where = {None: registry, "us-east-1": other_registry}[region_name]
+        for _ in range(2):
+            grant = {"authorizationToken": BASIC.removeprefix("Basic "), "proxyEndpoint": where.url}
+            stubber.add_response("get_authorization_token", {"authorizationData": [grant]}, {})
+        stubber.activate()
+        return ecr
+
+    built = provide_trainer_image(clients, platform, HERE, cache_dir=tmp_path / "cache")
+    assert built.layers[0].digest == digest_of(LAYER)
+    assert registry.blobs[repository][digest_of(LAYER)] == LAYER
 
 
 def test_a_registry_without_the_repository_is_told(registry: Registry, request_for: Requests, tmp_path: Path) -> None:

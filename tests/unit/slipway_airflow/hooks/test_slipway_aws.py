@@ -23,6 +23,10 @@ def test_region_and_config_are_handed_on_to_every_client(aws: Callable[[str], An
     hook = SlipwayAwsHook(region_name="us-east-1", config={"read_timeout": 7})
     assert hook.client("s3").meta.region_name == "us-east-1"
     assert hook.client("ecr").meta.config.read_timeout == 7
+    abroad = hook.client("ecr", "ap-south-1")
+    assert (abroad.meta.region_name, abroad.meta.config.read_timeout) == ("ap-south-1", 7)
+    assert abroad is hook.client("ecr", "ap-south-1")
+    assert hook.client("ecr").meta.region_name == "us-east-1"
 
 
 def test_account_and_region_are_filled_in(aws: Callable[[str], Any]) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,10 @@ from slipway.artifacts.requirements import model_requirements
 from slipway.errors import BaseImageError, DependencyLockError, InvalidMLmodelError, ModelNotDeployableError
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
+from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 from slipway_airflow.operators.mlmodel_patch import MLmodelPatchOperator
+from tests.unit.slipway.images.conftest import Registry, ecr_clients, serve_registry
+from tests.unit.slipway.images.test_base import add_base
 from tests.unit.slipway_airflow.conftest import BUCKET
 
 FILES = {
@@ -131,6 +134,37 @@ def test_a_python_without_base_image_is_refused(
     other = platform.model_copy(update={"base_images": {"3.13": "scratch"}})
     with pytest.raises(BaseImageError, match=r"3\.11"):
         patch(model, spec, other).execute(context("patch"))
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    yield from serve_registry()
+
+
+@pytest.mark.usefixtures("locked")
+def test_the_base_may_lie_in_another_accounts_and_regions_ecr(
+    model: str,
+    spec: ServiceSpec,
+    platform: Platform,
+    context: Any,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The repository is not looked up in our account, which has none of that name or another one."""
+    digest = add_base(registry)
+    registry.auth = "basic"
+    regions: list[str | None] = []
+    theirs, client = ecr_clients(registry, regions), SlipwayAwsHook.client
+
+    def chosen(hook: SlipwayAwsHook, service: str, region_name: str | None = None) -> Any:
+        return theirs(region_name) if service == "ecr" else client(hook, service, region_name)
+
+    monkeypatch.setattr(SlipwayAwsHook, "client", chosen)
+    base = "763104351884.dkr.ecr.us-east-1.amazonaws.com/base/python:3.11"
+    other = platform.model_copy(update={"base_images": {"3.11": base}})
+    result = patch(model, spec, other).execute(context("patch"))
+    assert result["inputs"]["base_image_digest"] == digest
+    assert regions == ["us-east-1"]
 
 
 SPARK_FILES = {
