@@ -129,6 +129,26 @@ class Bucket:
         with self.call(f"look at {self.location}{path}"):
             return self.client.head_object(Bucket=self.name, Key=self.key(path), **more)
 
+    def part_bytes(self, path: str, number: int) -> int | None:
+        """The size of one of the parts in which an object was uploaded, counted from 1.
+
+        Args:
+            path: of the object, below the prefix.
+            number: of the part.
+
+        Returns:
+            None where the object has no such part, or S3 does not tell: a store that knows no parts describes the whole
+            (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html, PartNumber).
+        """
+        with self.call(f"look at {self.location}{path}"):
+            try:
+                head = self.client.head_object(Bucket=self.name, Key=self.key(path), PartNumber=number)
+            except ClientError as error:
+                if error_code(error) in {"405", "416", "501"}:
+                    return None
+                raise
+        return head["ContentLength"] if "PartsCount" in head else None
+
     def with_origin(self, entry: Entry) -> Entry:
         """An entry completed by what its object remembers about where it came from."""
         origin = self.head(entry.path)["Metadata"].get(ORIGIN)

@@ -11,14 +11,15 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from isal import isal_zlib
 
-from slipway.artifacts.content_tag import BLOCK_BYTES, likely_part_sizes, part_count
+from slipway.artifacts.content_tag import BLOCK_BYTES, likely_part_sizes, part_count, ranges
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -99,27 +100,29 @@ class RollingCheck:
     Args:
         size: bytes that there will be.
         expected: the checksum; None: nothing is read, and it never holds.
+        split: bytes of each part that the checksum is made of.
     """
 
-    def __init__(self, size: int, expected: Checksum | None) -> None:
+    def __init__(self, size: int, expected: Checksum | None, split: Sequence[int]) -> None:
         self._size = size
-        self._expected = expected
-        parts = expected.parts if expected else None
-        self._part = next(iter(likely_part_sizes(size, parts)), size) if parts else size
+        self._expected = expected if sum(split) == size else None
+        self._ends = list(accumulate(split))
         self._values: list[bytes] = []
         self._digest = expected.start() if expected else None
         self.position = 0
+        if size == 0:
+            self._close_part()
 
     def advance(self, descriptor: int, end: int) -> None:
         """Read on up to ``end``."""
-        while self._digest and self.position < end:
-            to_boundary = self._part - self.position % self._part
-            block = os.pread(descriptor, min(BLOCK_BYTES, end - self.position, to_boundary), self.position)
+        while self._digest and self._expected and self.position < end:
+            part_end = self._ends[len(self._values)]
+            block = os.pread(descriptor, min(BLOCK_BYTES, end - self.position, part_end - self.position), self.position)
             if not block:
                 return
             self._digest.update(block)
             self.position += len(block)
-            if len(block) == to_boundary or self.position == self._size:
+            if self.position == part_end:
                 self._close_part()
 
     def holds(self) -> bool:
@@ -133,15 +136,26 @@ class RollingCheck:
         return of_parts.digest() == self._expected.value
 
     def _close_part(self) -> None:
-        assert self._expected
-        assert self._digest
-        self._values.append(self._digest.digest())
-        self._digest = self._expected.start()
+        if self._expected and self._digest:
+            self._values.append(self._digest.digest())
+            self._digest = self._expected.start()
 
 
-def file_holds(path: Path, size: int, expected: Checksum) -> bool:
-    """Whether a file of so many bytes has a checksum."""
-    check = RollingCheck(size, expected)
+def likely_splits(size: int, expected: Checksum) -> list[list[int]]:
+    """Bytes of each part, for every usual way in which an object with such a checksum may have been split."""
+    if expected.parts is None:
+        return [[size]]
+    return [even_split(size, part) for part in likely_part_sizes(size, expected.parts)]
+
+
+def even_split(size: int, part: int) -> list[int]:
+    """Bytes of each part, where all but the last have ``part``."""
+    return [length for _, length in ranges(size, part)]
+
+
+def file_holds(path: Path, size: int, expected: Checksum, split: Sequence[int]) -> bool:
+    """Whether a file of so many bytes has a checksum that was made of such parts."""
+    check = RollingCheck(size, expected, split)
     with path.open("rb", buffering=0) as file:
         check.advance(file.fileno(), size)
     return check.holds()

@@ -9,14 +9,23 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway.artifacts.bucket import Bucket, clean_tag, content_tag, is_encrypted
-from slipway.artifacts.content_check import Checksum, RollingCheck, file_holds, kept_checksum, tag_checksum
-from slipway.artifacts.content_tag import MEBIBYTE, file_has_tag, range_digest, ranges
+from slipway.artifacts.content_check import (
+    Checksum,
+    RollingCheck,
+    even_split,
+    file_holds,
+    kept_checksum,
+    likely_splits,
+    tag_checksum,
+)
+from slipway.artifacts.content_tag import MEBIBYTE, ranges
 from slipway.artifacts.local_folder import LocalFolder
 from slipway.artifacts.sync_plan import Entry
 from slipway.artifacts.work import Work, patiently
@@ -51,7 +60,8 @@ class Download:
         self._left = 0
         self._ready: set[int] = set()  # starts of the pieces that are there
         self._expected: Checksum | None = None
-        self._rolling = RollingCheck(entry.size, None)
+        self._split: Sequence[int] = ()  # bytes of the parts that the checksum is made of
+        self._rolling = RollingCheck(entry.size, None, ())
         self._rolls = threading.Lock()
         # The kernel lets one thread at a time write to a file, and keeps the cores of those busy that wait for it.
         self._writes = threading.Lock()
@@ -66,6 +76,9 @@ class Download:
             self._report(self._entry.size, 1)
             return None
         self._expected = self._checksum()
+        if self._expected:
+            likely = likely_splits(self._entry.size, self._expected)
+            self._split = next(chain(self._told_splits(self._expected), likely), ())
         return self._pieces()
 
     def _checksum(self) -> Checksum | None:
@@ -82,10 +95,10 @@ class Download:
         descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
         try:
             self._fetch(descriptor, 0, self._entry.size)
-            digest = range_digest(descriptor, 0, self._entry.size).hex()
         finally:
             os.close(descriptor)
-        self._place(checked=digest == self._entry.tag)
+        by_tag = tag_checksum(self._entry.tag or "")
+        self._place(checked=by_tag is not None and self._holds(by_tag, likely_splits(self._entry.size, by_tag)))
 
     def _missing(self) -> list[tuple[int, int]]:
         """The pieces that are not there yet; notes of another version of the object are thrown away."""
@@ -98,7 +111,7 @@ class Download:
             self._done.write_text(header + "\n")
             noted = []
         self._ready = {int(line) for line in noted[1:] if line.isdigit()}
-        self._rolling = RollingCheck(self._entry.size, self._expected)
+        self._rolling = RollingCheck(self._entry.size, self._expected, self._split)
         spans = ranges(self._entry.size, _PIECE)
         self._report(sum(length for start, length in spans if start in self._ready), 0)
         return [span for span in spans if span[0] not in self._ready]
@@ -130,11 +143,10 @@ class Download:
                 return
 
     def _finish(self) -> Iterable[Work] | None:
-        size, tag = self._entry.size, self._entry.tag or ""
         with self._part.open("rb") as file:
             self._roll(file.fileno())
         try:
-            self._place(checked=self._rolling.holds() or file_has_tag(self._part, size, tag))
+            self._place(checked=self._rolling.holds())
         except StorageUnavailableError:
             if not self._trusts_earlier_runs:
                 raise
@@ -159,13 +171,38 @@ class Download:
     def _passes_otherwise(self) -> bool:
         """Whether content that the tag does not confirm is right all the same, or S3 has nothing to compare it with."""
         head = self._bucket.head(self._entry.path, checksums=True)
-        kept = kept_checksum(head)
-        if kept and kept.parts is None:
-            return file_holds(self._part, self._entry.size, kept)
-        encrypted, content = is_encrypted(head), content_tag(head)
-        if encrypted and content:
-            return file_has_tag(self._part, self._entry.size, content)
-        return encrypted or "-" in (self._entry.tag or "-")
+        kept, noted = kept_checksum(head), tag_checksum(content_tag(head))
+        if not kept and is_encrypted(head):
+            # What is noted is the tag of another object, whose parts nobody knows any more.
+            return noted is None or noted.parts is not None or self._holds(noted, [[self._entry.size]])
+        expected = kept or noted
+        if not expected:
+            return True
+        is_told = False
+        for split in self._told_splits(expected):
+            is_told = True
+            if self._holds(expected, [split]):
+                return True
+        return not is_told
+
+    def _told_splits(self, expected: Checksum) -> Iterator[Sequence[int]]:
+        """Bytes of each part as S3 tells them: first as if all were as long as the first, then as each of them is."""
+        size, path = self._entry.size, self._entry.path
+        if expected.parts is None:
+            yield [size]
+            return
+        first = self._bucket.part_bytes(path, 1)
+        if not first:
+            return
+        even = even_split(size, first)
+        if len(even) == expected.parts:
+            yield even
+        told = [first, *(self._bucket.part_bytes(path, number) or 0 for number in range(2, expected.parts + 1))]
+        if told != even:
+            yield told
+
+    def _holds(self, expected: Checksum, splits: Iterable[Sequence[int]]) -> bool:
+        return any(file_holds(self._part, self._entry.size, expected, split) for split in splits)
 
     def _fetch(self, descriptor: int, start: int, length: int) -> None:
         if length == self._entry.size and self._bucket.fast(lambda store: self._fetch_fast(store, descriptor)):

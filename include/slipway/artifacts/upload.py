@@ -7,6 +7,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
@@ -27,7 +28,7 @@ from slipway.artifacts.local_folder import LocalFolder
 from slipway.artifacts.server_copy import write_origin
 from slipway.artifacts.sync_plan import Entry
 from slipway.artifacts.work import Work, patiently
-from slipway.errors import StorageUnavailableError
+from slipway.errors import AccessDeniedError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import MultipartUploadTypeDef
@@ -82,6 +83,8 @@ class Upload:
     def start(self) -> Iterable[Work] | None:
         """Send a small file, or prepare the parts of a big one."""
         self._status = self._path.stat()
+        if self._status.st_size != self._entry.size:
+            raise self._changed()
         if self._entry.size < MULTIPART_BYTES:
             patiently(self._send_whole)
             return None
@@ -112,27 +115,34 @@ class Upload:
 
     def _open(self) -> None:
         """Find this file's interrupted upload, else begin one."""
+        with suppress(AccessDeniedError):  # without the right to list uploads nothing is lost but parts sent before
+            if self._take_up():
+                return
         with self._bucket.call(f"write {self._uri}"):
+            origin = {ORIGIN: self._folder.tag(self._entry.path)} if self._bucket.hides_tags else {}
+            begun = self._bucket.client.create_multipart_upload(
+                Bucket=self._bucket.name, Key=self._key, Metadata=origin, ChecksumAlgorithm=_CRC32
+            )
+        self._upload_id = begun["UploadId"]
+        self._keeps_crc32 = True
+        self._sent = {}
+
+    def _take_up(self) -> bool:
+        """Go on with the newest upload of this file that another run began; returns whether there is one."""
+        with self._bucket.call(f"look for unfinished uploads of {self._uri}"):
             client, name = self._bucket.client, self._bucket.name
             found = client.list_multipart_uploads(Bucket=name, Prefix=self._key).get("Uploads", [])
             mine = [upload for upload in found if upload.get("Key") == self._key and _can_go_on(upload)]
-            if mine:
-                newest = max(mine, key=lambda upload: upload["Initiated"])
-                self._upload_id = newest["UploadId"]
-                self._keeps_crc32 = newest.get("ChecksumAlgorithm") == _CRC32
-                pages = client.get_paginator("list_parts").paginate(
-                    Bucket=name, Key=self._key, UploadId=self._upload_id
-                )
-                self._sent = {
-                    part["PartNumber"]: clean_tag(part["ETag"]) for page in pages for part in page.get("Parts", [])
-                }
-                return
-            origin = {ORIGIN: self._folder.tag(self._entry.path)} if self._bucket.hides_tags else {}
-            begun = client.create_multipart_upload(
-                Bucket=name, Key=self._key, Metadata=origin, ChecksumAlgorithm=_CRC32
-            )
-            self._upload_id = begun["UploadId"]
-            self._keeps_crc32 = True
+            if not mine:
+                return False
+            newest = max(mine, key=lambda upload: upload["Initiated"])
+            pages = client.get_paginator("list_parts").paginate(Bucket=name, Key=self._key, UploadId=newest["UploadId"])
+            self._sent = {
+                part["PartNumber"]: clean_tag(part["ETag"]) for page in pages for part in page.get("Parts", [])
+            }
+        self._upload_id = newest["UploadId"]
+        self._keeps_crc32 = newest.get("ChecksumAlgorithm") == _CRC32
+        return True
 
     def _part(self, number: int, start: int, length: int) -> Iterable[Work] | None:
         with self._path.open("rb", buffering=0) as file:
@@ -183,7 +193,7 @@ class Upload:
         """Compare the tag that S3 gave with the content that was read, and that with the file as it is now."""
         status = self._path.stat()
         if (status.st_mtime_ns, status.st_size) != (self._status.st_mtime_ns, self._status.st_size):
-            raise StorageUnavailableError(f"{self._path} changed while it was being copied; run the sync again.")
+            raise self._changed()
         if given != tag and not has_origin:
             head = self._bucket.head(self._entry.path)
             if is_encrypted(head):
@@ -199,6 +209,9 @@ class Upload:
         if self._entry.size >= _WORTH_REMEMBERING:
             self._folder.remember_tag(self._entry.path, tag, status)
         self._on_tag(self._entry.path, tag)
+
+    def _changed(self) -> StorageUnavailableError:
+        return StorageUnavailableError(f"{self._path} changed while it was being copied; run the sync again.")
 
     def _read(self, start: int, length: int) -> bytes:
         with self._path.open("rb", buffering=0) as file:

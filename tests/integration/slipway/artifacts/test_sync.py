@@ -18,6 +18,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from slipway.artifacts import bucket as bucket_module
 from slipway.artifacts import content_check, download, server_copy, transfer, work
@@ -92,6 +93,20 @@ class Place:
 
     def put(self, path: str, body: bytes, bucket: str = PLAIN, folder: str = "a", **kwargs: Any) -> None:
         self.s3.put_object(Bucket=bucket, Key=self.key(path, folder), Body=body, **kwargs)
+
+    def put_in_parts(self, path: str, parts: list[bytes], **kwargs: Any) -> None:
+        """Upload in parts of the caller's choice; without ``ChecksumAlgorithm`` S3 keeps no checksum of them."""
+        client = self.session.client(
+            "s3", endpoint_url=self.endpoint, config=Config(request_checksum_calculation="when_required")
+        )
+        where: Any = {"Bucket": PLAIN, "Key": self.key(path)}
+        where["UploadId"] = client.create_multipart_upload(**where, **kwargs)["UploadId"]
+        sent: list[Any] = []
+        for number, part in enumerate(parts, 1):
+            answer = client.upload_part(**where, PartNumber=number, Body=part, **kwargs)
+            sent.append({"PartNumber": number, "ETag": answer["ETag"]})
+            sent[-1] |= {"ChecksumCRC32": answer["ChecksumCRC32"]} if kwargs else {}
+        client.complete_multipart_upload(**where, MultipartUpload={"Parts": sent})
 
     def sync(self, source: object, destination: object, **kwargs: Any) -> SyncResult:
         return sync(str(source), str(destination), session=self.session, endpoint_url=self.endpoint, **kwargs)
@@ -463,19 +478,87 @@ def damage_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Download, "_write", damaged)
 
 
+@pytest.mark.parametrize("size", [1000, 9 * MEBIBYTE, 17 * MEBIBYTE, 33 * MEBIBYTE])
+@pytest.mark.parametrize("algorithm", [None, "CRC32"])
+@pytest.mark.parametrize("in_parts", [False, True])
 def test_what_arrives_damaged_is_not_put_in_place(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, tmp_path: Path, size: int, algorithm: str | None, in_parts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bucket_module, "_open_store", lambda *_: None)
     monkeypatch.setattr(download, "_PIECE", 16 * MEBIBYTE)
-    for path, size in (("small", 1000), ("big", 17 * MEBIBYTE)):
-        place.put(path, os.urandom(size))
+    kept = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+    body = os.urandom(size)
+    if in_parts and size > 8 * MEBIBYTE:
+        place.put_in_parts(
+            "file", [body[start : start + 8 * MEBIBYTE] for start in range(0, size, 8 * MEBIBYTE)], **kept
+        )
+    else:
+        place.put("file", body, **kept)
     damage_beginnings(monkeypatch)
     with pytest.raises(StorageUnavailableError, match="damaged"):
         place.sync(place.uri(), tmp_path / "down")
-    assert not {"small", "big"} & set(content(tmp_path / "down"))
+    assert content(tmp_path / "down") == {}
     monkeypatch.undo()
-    assert place.sync(place.uri(), tmp_path / "down").copied == 2
+    assert place.sync(place.uri(), tmp_path / "down").copied == 1
+    assert (tmp_path / "down/file").read_bytes() == body
+
+
+@pytest.mark.parametrize("sizes", [(11, 11, 1), (6, 7, 9), (9, 6, 5, 1)])
+@pytest.mark.parametrize("algorithm", [None, "CRC32"])
+@pytest.mark.parametrize("piece", [16 * MEBIBYTE, 64 * MEBIBYTE])
+def test_however_an_object_was_split_its_parts_are_compared(
+    place: Place,
+    tmp_path: Path,
+    sizes: tuple[int, ...],
+    algorithm: str | None,
+    piece: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(download, "_PIECE", piece)
+    kept = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+    parts = [os.urandom(size * MEBIBYTE) for size in sizes]
+    place.put_in_parts("file", parts, **kept)
+    assert place.sync(place.uri(), tmp_path / "down").copied == 1
+    assert (tmp_path / "down/file").read_bytes() == b"".join(parts)
+    monkeypatch.setattr(bucket_module, "_open_store", lambda *_: None)
+    damage_beginnings(monkeypatch)
+    with pytest.raises(StorageUnavailableError, match="damaged"):
+        place.sync(place.uri(), tmp_path / "again")
+    assert content(tmp_path / "again") == {}
+
+
+def test_a_store_that_does_not_tell_the_parts_can_be_read(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [os.urandom(size * MEBIBYTE) for size in (6, 7)]
+    place.put_in_parts("file", parts)
+    monkeypatch.setattr(Bucket, "part_bytes", lambda *_: None)
+    assert place.sync(place.uri(), tmp_path / "down").copied == 1
+    assert (tmp_path / "down/file").read_bytes() == b"".join(parts)
+
+
+def test_a_piece_that_an_earlier_run_left_damaged_is_fetched_again(
+    place: Place, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its notes call a piece done of which a crash of the machine kept nothing."""
+    monkeypatch.setattr(download, "_PIECE", 8 * MEBIBYTE)
+    place.sync(tree, place.uri(), include=["big.bin"])
+    fetch = Download._fetch
+
+    def cut_off(self: Any, descriptor: int, start: int, length: int) -> None:
+        if start:
+            raise PermanentError("cut off")
+        fetch(self, descriptor, start, length)
+
+    monkeypatch.setattr(Download, "_fetch", cut_off)
+    with pytest.raises(PermanentError, match="cut off"):
+        place.sync(place.uri(), tmp_path / "down", workers=1)
+    monkeypatch.setattr(Download, "_fetch", fetch)
+    (part,) = (tmp_path / "down").glob("*.slipway-part")
+    with part.open("r+b") as file:
+        file.write(bytes(1000))
+    assert place.sync(place.uri(), tmp_path / "down").copied == 1
+    assert (tmp_path / "down/big.bin").read_bytes() == (tree / "big.bin").read_bytes()
 
 
 def test_what_is_sent_damaged_is_noticed(place: Place, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -534,6 +617,28 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
     monkeypatch.setattr(Upload, "_read", meanwhile)
     with pytest.raises(StorageUnavailableError, match=r"changed|shorter"):
         place.sync(tree, place.uri(), include=["MLmodel"])
+
+
+@pytest.mark.parametrize("path", ["MLmodel", "big.bin"])
+def test_a_file_that_grows_before_its_turn_comes_is_noticed(
+    place: Place, tree: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_PAUSES_SECONDS", ())
+    plan = transfer._Run.plan
+
+    def meanwhile(self: Any, **kwargs: Any) -> Any:
+        made = plan(self, **kwargs)
+        with (tree / path).open("ab") as file:
+            file.write(b"more")
+        return made
+
+    monkeypatch.setattr(transfer._Run, "plan", meanwhile)
+    with pytest.raises(StorageUnavailableError, match=f"{path} changed"):
+        place.sync(tree, place.uri(), include=[path])
+    monkeypatch.undo()
+    assert place.sync(tree, place.uri(), include=[path]).copied == 1
+    body = place.s3.get_object(Bucket=PLAIN, Key=place.key(path))["Body"].read()
+    assert body == (tree / path).read_bytes()
 
 
 @pytest.mark.parametrize("size", [5, 12 * MEBIBYTE])
@@ -604,7 +709,6 @@ def test_what_arrives_is_held_against_the_crc32_that_s3_keeps(
         place.s3.upload_file(str(tree / "big.bin"), PLAIN, place.key("big.bin"))
     monkeypatch.setattr(download, "_PIECE", 16 * MEBIBYTE)
     monkeypatch.setattr(content_check, "_md5", lambda: pytest.fail("MD5 was computed"))
-    monkeypatch.setattr(download, "file_has_tag", lambda *_: pytest.fail("MD5 was computed"))
     assert place.sync(place.uri(), tmp_path / "down").copied == 1
     assert (tmp_path / "down/big.bin").read_bytes() == (tree / "big.bin").read_bytes()
 
@@ -641,6 +745,21 @@ def test_an_interrupted_upload_that_ends_while_it_is_looked_at_is_begun_anew(pla
     place.sync(tree, place.uri(), include=["big.bin"])
     assert ended == [begun]
     assert place.s3.get_object(Bucket=PLAIN, Key=key)["Body"].read() == (tree / "big.bin").read_bytes()
+
+
+@pytest.mark.parametrize("denied", ["ListMultipartUploads", "ListParts"])
+def test_who_may_not_list_uploads_sends_all_parts(place: Place, tree: Path, denied: str) -> None:
+    """``aws s3 sync`` needs neither of these rights."""
+    key = place.key("big.bin")
+    begun = place.s3.create_multipart_upload(Bucket=PLAIN, Key=key)["UploadId"]
+
+    def deny(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, denied)
+
+    place.session.events.register(f"before-call.s3.{denied}", deny)
+    assert place.sync(tree, place.uri(), include=["big.bin"]).copied == 1
+    assert place.s3.get_object(Bucket=PLAIN, Key=key)["Body"].read() == (tree / "big.bin").read_bytes()
+    place.s3.abort_multipart_upload(Bucket=PLAIN, Key=key, UploadId=begun)
 
 
 _KILLED = """

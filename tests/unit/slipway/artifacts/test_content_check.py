@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.artifacts.content_check import Checksum, Crc32, RollingCheck, file_holds, kept_checksum, tag_checksum
+from slipway.artifacts.content_check import (
+    Checksum,
+    Crc32,
+    RollingCheck,
+    even_split,
+    file_holds,
+    kept_checksum,
+    likely_splits,
+    tag_checksum,
+)
 
 MEBIBYTE = 1 << 20
 CONTENT = bytes(range(256)) * 4096 * 18  # 18 MiB
@@ -79,12 +88,16 @@ def checksums() -> dict[str, Checksum | None]:
     }
 
 
+def likely(expected: Checksum) -> list[int]:
+    return likely_splits(len(CONTENT), expected)[0]
+
+
 @pytest.mark.parametrize("kind", list(checksums()))
 @given(cuts=st.lists(st.integers(0, len(CONTENT)), max_size=4))
 def test_content_is_held_against_it_however_it_arrives(file: Path, kind: str, cuts: list[int]) -> None:
     expected = checksums()[kind]
     assert expected
-    check = RollingCheck(len(CONTENT), expected)
+    check = RollingCheck(len(CONTENT), expected, likely(expected))
     with file.open("rb") as opened:
         for cut in sorted(cuts):
             check.advance(opened.fileno(), cut)
@@ -102,20 +115,43 @@ def test_one_wrong_byte_shows(tmp_path: Path, kind: str, place: int) -> None:
     damaged = bytearray(CONTENT)
     damaged[place] ^= 1
     (tmp_path / "file").write_bytes(damaged)
-    assert not file_holds(tmp_path / "file", len(CONTENT), expected)
+    assert not file_holds(tmp_path / "file", len(CONTENT), expected, likely(expected))
 
 
 def test_a_file_that_is_shorter_does_not_hold(tmp_path: Path) -> None:
     expected = checksums()["crc32 of all"]
     assert expected
     (tmp_path / "file").write_bytes(CONTENT[:-1])
-    assert not file_holds(tmp_path / "file", len(CONTENT), expected)
+    assert not file_holds(tmp_path / "file", len(CONTENT), expected, likely(expected))
     (tmp_path / "file").write_bytes(CONTENT)
-    assert file_holds(tmp_path / "file", len(CONTENT), expected)
+    assert file_holds(tmp_path / "file", len(CONTENT), expected, likely(expected))
 
 
 def test_without_a_checksum_nothing_is_read_and_nothing_holds(file: Path) -> None:
-    check = RollingCheck(len(CONTENT), None)
+    check = RollingCheck(len(CONTENT), None, ())
     with file.open("rb") as opened:
         check.advance(opened.fileno(), len(CONTENT))
     assert (check.position, check.holds()) == (0, False)
+
+
+def test_parts_of_any_size_are_compared_where_they_are_known(file: Path) -> None:
+    sizes = [7 * MEBIBYTE, 6 * MEBIBYTE, 5 * MEBIBYTE]
+    pieces = [CONTENT[: sizes[0]], CONTENT[sizes[0] : sizes[0] + sizes[1]], CONTENT[-sizes[2] :]]
+    expected = kept_checksum({"ChecksumCRC32": header(crc32(b"".join(map(crc32, pieces)))) + "-3"})  # type: ignore[typeddict-item]
+    assert expected
+    assert file_holds(file, len(CONTENT), expected, sizes)
+    for split in ([6 * MEBIBYTE] * 3, [*sizes, MEBIBYTE], sizes[:2], []):
+        assert not file_holds(file, len(CONTENT), expected, split)
+
+
+def test_nothing_has_the_checksum_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    expected = tag_checksum(hashlib.md5(b"").hexdigest())
+    assert expected
+    assert file_holds(tmp_path / "file", 0, expected, [0])
+    assert not file_holds(tmp_path / "file", 0, Checksum(expected.start, b"?", None), [0])
+
+
+def test_an_even_split() -> None:
+    assert even_split(10, 4) == [4, 4, 2]
+    assert even_split(0, 4) == []
