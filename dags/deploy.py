@@ -29,6 +29,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, chain
 
 from slipway.platform import Platform
+from slipway.run_overrides import DeployOverrides
 from slipway.spec import ServiceSpec
 from slipway_airflow.operators.ecr_image_build import EcrImageBuildOperator
 from slipway_airflow.operators.endpoint_verify import EndpointVerifyOperator
@@ -40,7 +41,7 @@ from slipway_airflow.operators.s3_sync import S3SyncOperator
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_dags.assets import approved, candidate
 from slipway_dags.notices import when_waiting
-from slipway_dags.params import DeployOverrides, Override, checked_by, overrides_param, reason_param, version_param
+from slipway_dags.params import Override, checked_by, overrides_param, reason_param, version_param
 from slipway_dags.services import common_arguments, invalid_dags, page, service_dags
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, CronTriggerTimetable, chain
 
 from slipway.platform import Platform
+from slipway.run_overrides import MonitorOverrides
 from slipway.spec import ServiceSpec
 from slipway_airflow.operators.drift_collect import DriftCollectOperator
 from slipway_airflow.operators.drift_judge import DriftJudgeOperator
@@ -33,7 +34,7 @@ from slipway_airflow.operators.drift_quality import DriftQualityOperator
 from slipway_airflow.operators.drift_react import DriftReactOperator
 from slipway_airflow.operators.endpoint_probe import EndpointProbeOperator
 from slipway_dags.assets import drifted
-from slipway_dags.params import MonitorOverrides, Override, checked_by, overrides_param, reason_param
+from slipway_dags.params import Override, checked_by, overrides_param, reason_param
 from slipway_dags.services import common_arguments, page, service_dags
 
 PROFILES_AT_ONCE = 4

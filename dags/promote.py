@@ -43,6 +43,7 @@ from typing import Any
 from airflow.sdk import DAG, TaskGroup, TriggerRule, chain
 
 from slipway.platform import Platform
+from slipway.run_overrides import PromoteOverrides
 from slipway.spec import ServiceSpec
 from slipway.spec.hooks import AFTER
 from slipway_airflow.operators.canary import FINAL
@@ -57,7 +58,7 @@ from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
 from slipway_dags.asking import asking
 from slipway_dags.assets import approved
-from slipway_dags.params import Override, PromoteOverrides, checked_by, overrides_param, reason_param
+from slipway_dags.params import Override, checked_by, overrides_param, reason_param
 from slipway_dags.services import common_arguments, page, service_dags
 
 ROLL_BACK_TIMEOUT = timedelta(hours=3)

@@ -29,13 +29,14 @@ from typing import Any
 from airflow.sdk import DAG, chain
 
 from slipway.platform import Platform
+from slipway.run_overrides import NoOverrides
 from slipway.spec import ServiceSpec
 from slipway_airflow.operators.endpoint_verify import EndpointVerifyOperator
 from slipway_airflow.operators.rollback_begin import RollbackBeginOperator
 from slipway_airflow.operators.rollback_outcome import RollbackOutcomeOperator
 from slipway_airflow.operators.rollback_record import LeaseReleaseOperator, RollbackRecordOperator
 from slipway_airflow.operators.rollback_switch import RollbackSettleOperator, RollbackSwitchOperator
-from slipway_dags.params import NoOverrides, checked_by, reason_param
+from slipway_dags.params import checked_by, reason_param
 from slipway_dags.services import common_arguments, page, service_dags
 
 NEW_FLEET_TIMEOUT = timedelta(hours=2)

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Param, TriggerRule
 
 from slipway.platform import Platform
+from slipway.run_overrides import NoOverrides
 from slipway.spec import ServiceSpec
 from slipway_airflow.operators.endpoint_undeploy import BOTH, EndpointUndeployOperator
 from slipway_airflow.operators.image_remove import ImageRemoveOperator, require_both
-from slipway_dags.params import NoOverrides, checked_by, reason_param
+from slipway_dags.params import checked_by, reason_param
 from slipway_dags.services import common_arguments, page, service_dags
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,8 +14,12 @@ from slipway.cli.airflow_records import FAILED_TASK_STATES, Approval, Dag, DagRu
 from slipway.cli.services import find_project
 from slipway.cli.watch import Look, follow
 from slipway.errors import AirflowRequestError, InvalidInputError, InvalidParamsError, UnknownServiceError
+from slipway.run_overrides import DeployOverrides, read_overrides
 from slipway.spec import load_services
-from slipway.spec.located import scalar
+from slipway.spec.located import YamlError, read_yaml, scalar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 READ_SECONDS = 90.0
 """How long a service that is declared here may take to be read by Airflow; the embedded stack reads every 30 s."""
@@ -43,7 +47,7 @@ def deploy(
         unpause: whether to unpause the DAG when it is paused.
     """
     conf: dict[str, Any] = {"model_version": model_version}
-    chosen = read_overrides(overrides) | ({"supersede": True} if supersede else {})
+    chosen = overrides_of(overrides, DeployOverrides) | ({"supersede": True} if supersede else {})
     conf |= {"reason": reason} if reason else {}
     conf |= {"overrides": chosen} if chosen else {}
     api = AirflowApi.from_environment()
@@ -89,21 +93,37 @@ def _is_declared_here(service: str) -> bool:
     return False
 
 
-def read_overrides(given: list[str]) -> dict[str, Any]:
+def overrides_of(given: list[str], model: type[BaseModel]) -> dict[str, Any]:
     """Return ``["instance_count=2"]`` as ``{"instance_count": 2}``; values are read as YAML reads them.
 
+    Args:
+        given: ``key=value`` each. A value that begins with ``{`` or ``[`` is a mapping or a list, in YAML or JSON.
+        model: what the run accepts.
+
     Raises:
-        InvalidParamsError: not ``key=value``, or a key that comes twice.
+        InvalidParamsError: not ``key=value``, a key that comes twice, a value that is not YAML, or one that the run
+            would refuse.
     """
     overrides: dict[str, Any] = {}
     for each in given:
-        key, equals, value = each.partition("=")
-        if not key.strip() or not equals:
+        key, equals, value = (part.strip() for part in each.partition("="))
+        if not key or not equals:
             raise InvalidParamsError(f"--set {each!r} is not KEY=VALUE, such as --set instance_count=2")
-        if key.strip() in overrides:
-            raise InvalidParamsError(f"--set {key.strip()} comes twice; give it once")
-        overrides[key.strip()] = scalar(value.strip())
+        if key in overrides:
+            raise InvalidParamsError(f"--set {key} comes twice; give it once")
+        overrides[key] = _value(key, value)
+    read_overrides(model, overrides)
     return overrides
+
+
+def _value(key: str, text: str) -> Any:
+    if not text.startswith(("{", "[")):
+        return scalar(text)
+    try:
+        return read_yaml(text).plain()
+    except YamlError as error:
+        example = "--set 'hyperparameters={model__C: 1}'"
+        raise InvalidParamsError(f"--set {key}: {error.message}; expected YAML or JSON, as in {example}") from error
 
 
 def answer(service: str, option: str, reason: str, run_id: str | None) -> None:

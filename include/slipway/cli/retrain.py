@@ -7,7 +7,8 @@ from typing import Any
 import typer
 
 from slipway.cli.airflow_api import AirflowApi
-from slipway.cli.deploy import follow_to_end, read_overrides, run_url
+from slipway.cli.deploy import follow_to_end, overrides_of, run_url
+from slipway.training.overrides import RetrainOverrides
 
 
 def retrain(service: str, reason: str, overrides: list[str], *, dry_run: bool, wait: bool) -> int:
@@ -22,9 +23,9 @@ def retrain(service: str, reason: str, overrides: list[str], *, dry_run: bool, w
 
     Raises:
         UnknownServiceError: Airflow has no such service, or it is not retrained.
-        InvalidParamsError: an override is not ``key=value``.
+        InvalidParamsError: an override is not ``key=value``, or is none that a retraining takes.
     """
-    chosen = read_overrides(overrides)
+    chosen = overrides_of(overrides, RetrainOverrides)
     given = {"reason": reason, "overrides": chosen, "dry_run": dry_run}
     conf: dict[str, Any] = {name: value for name, value in given.items() if value}
     api = AirflowApi.from_environment()

@@ -13,7 +13,7 @@ Scalar = str | int | float | bool
 class RetrainOverrides(BaseModel):
     """What one retraining may change."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     since: str | None = Field(None, description="Backfill: rows before this time (ISO 8601) are left out.")
     until: str | None = Field(None, description="Backfill: rows from this time (ISO 8601) on are left out.")

@@ -6,9 +6,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from slipway.errors import InvalidParamsError
 from slipway_dags.assets import drifted
-from slipway_dags.params import MonitorOverrides, read_overrides
 
 
 @pytest.fixture
@@ -50,12 +48,6 @@ def test_only_the_reaction_emits(dag: DAG) -> None:
 def test_the_probe_waits_for_nobody_and_nobody_for_it(dag: DAG) -> None:
     assert not dag.get_task("probe").upstream_task_ids
     assert not dag.get_task("probe").downstream_task_ids
-
-
-def test_overrides_are_checked() -> None:
-    assert read_overrides(MonitorOverrides, {"window_from": "2026-01-01"}).window_until is None
-    with pytest.raises(InvalidParamsError, match="window_form"):
-        read_overrides(MonitorOverrides, {"window_form": "2026-01-01"})
 
 
 def test_quality_is_measured_only_where_outcomes_arrive(dag: DAG) -> None:

@@ -8,13 +8,11 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 
 from slipway.errors import InvalidParamsError
+from slipway.run_overrides import DeployOverrides
 from slipway_dags.params import (
-    DeployOverrides,
     Override,
-    StageOverrides,
     checked_by,
     overrides_param,
-    read_overrides,
     reason_param,
     version_param,
 )
@@ -47,27 +45,6 @@ def test_a_misspelt_field_is_refused_with_the_accepted_names(dag: DAG) -> None:
 def test_a_misspelt_override_is_refused_with_the_accepted_names(dag: DAG) -> None:
     with pytest.raises(InvalidParamsError, match=r"overrides.*'instance_typ'.*instance_type, instance_count, relock"):
         checked_by(DeployOverrides)(context(dag, {"overrides": {"instance_typ": "ml.m5.large"}}))
-
-
-@pytest.mark.parametrize(
-    ("given", "blamed"),
-    [
-        ({"instance_type": "m5.large"}, "instance_type"),
-        ({"instance_count": 0}, "instance_count"),
-        ({"instance_count": "2"}, "instance_count"),
-        ({"relock": "yes"}, "relock"),
-        ([], "object"),
-        ("ml.m5.large", "object"),
-    ],
-)
-def test_a_wrong_value_is_refused_by_name(given: Any, blamed: str) -> None:
-    with pytest.raises(InvalidParamsError, match=blamed):
-        read_overrides(DeployOverrides, given)
-
-
-def test_good_overrides_are_read() -> None:
-    found = read_overrides(StageOverrides, {"instance_type": "ml.c6i.xlarge", "instance_count": 3})
-    assert found == StageOverrides(instance_type="ml.c6i.xlarge", instance_count=3)
 
 
 def test_the_form_itself_refuses_an_unknown_override(dag: DAG) -> None:

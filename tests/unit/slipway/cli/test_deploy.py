@@ -3,12 +3,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 from typer.testing import Result
 
-from slipway.cli.deploy import read_overrides
+from slipway.cli.deploy import overrides_of
 from slipway.errors import InvalidParamsError
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ def test_a_request_that_airflow_refuses_does_not_cost_the_release_that_waits(
 ) -> None:
     airflow.add_run("flights.deploy", "waiting")
     airflow.ask("waiting")
-    done = slipway("deploy", "flights", "--supersede", "--set", "bad=1")
+    done = slipway("deploy", "flights", "--supersede", "--reason", "x" * 501)
     assert done.exit_code == 2
-    assert "Invalid input for param overrides" in done.stderr
+    assert "Invalid input for param" in done.stderr
     assert airflow.answers == []
 
 
@@ -204,9 +205,57 @@ def test_somebody_who_is_no_approver(airflow: FakeAirflow, slipway: Slipway, mon
     assert "op may not do this in Airflow: User=op (id=op) is not a respondent" in done.stderr
 
 
+class Several(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    a: int | None = None
+    b: bool = False
+    c: str = ""
+    d: str = ""
+    e: float = 0.0
+    f: int | None = 1
+    g: dict[str, int | float | str] = {}
+    h: list[int] = []
+
+
 def test_overrides_are_read_as_yaml_reads_them() -> None:
     given = ["a=1", "b=true", "c=ml.m5.large", "d=x=y", " e = 2.5 ", "f="]
-    assert read_overrides(given) == {"a": 1, "b": True, "c": "ml.m5.large", "d": "x=y", "e": 2.5, "f": None}
-    for wrong in (["a"], ["=1"], ["a=1", "a=2"]):
-        with pytest.raises(InvalidParamsError):
-            read_overrides(wrong)
+    assert overrides_of(given, Several) == {"a": 1, "b": True, "c": "ml.m5.large", "d": "x=y", "e": 2.5, "f": None}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("g={model__C: 1, loss: hinge, l1: 0.5}", {"g": {"model__C": 1, "loss": "hinge", "l1": 0.5}}),
+        ('g={"model__C": 1, "loss": "1"}', {"g": {"model__C": 1, "loss": "1"}}),
+        ("g={}", {"g": {}}),
+        (" h = [1, 2] ", {"h": [1, 2]}),
+    ],
+)
+def test_mappings_and_lists_are_read_too(written: str, meant: dict[str, Any]) -> None:
+    assert overrides_of([written], Several) == meant
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["a"], "not KEY=VALUE"),
+        (["=1"], "not KEY=VALUE"),
+        (["a=1", "a=2"], "comes twice"),
+        (["g={model__C: 1"], "--set g: not YAML: .*expected YAML or JSON, as in"),
+        (["g={a: 1, a: 2}"], "--set g: the key 'a' comes twice"),
+        (["g={a: !!python/name:os.system x}"], "--set g: tags are not allowed"),
+        (["g=model__C"], "overrides: g: Input should be a valid dictionary, found 'model__C'"),
+        (["a=one"], "overrides: a: Input should be a valid integer, found 'one'"),
+        (["aa=1"], "Unknown field in overrides: 'aa'.* Did you mean 'a'"),
+    ],
+)
+def test_wrong_overrides_are_named(wrong: list[str], words: str) -> None:
+    with pytest.raises(InvalidParamsError, match=words):
+        overrides_of(wrong, Several)
+
+
+def test_an_override_that_the_run_would_refuse_starts_nothing(airflow: FakeAirflow, slipway: Slipway) -> None:
+    done = slipway("deploy", "flights", "--unpause", "--set", "instance_type=m5.large")
+    assert done.exit_code == 2
+    assert "overrides: instance_type: a SageMaker instance type such as ml.m5.large" in done.stderr
+    assert airflow.requests == []

@@ -30,3 +30,25 @@ def test_a_service_that_is_not_retrained_is_named(airflow: FakeAirflow, slipway:
     done = slipway("retrain", "nothing")
     assert done.exit_code == 2
     assert "nothing" in done.output
+
+
+def test_hyperparameters_are_given_as_a_mapping(airflow: FakeAirflow, slipway: Slipway) -> None:
+    airflow.add_dag("flights.retrain")
+    done = slipway("retrain", "flights", "--set", "hyperparameters={model__C: 0.1, model__penalty: l2}")
+    assert done.exit_code == 0, done.output
+    assert airflow.runs[0]["conf"] == {"overrides": {"hyperparameters": {"model__C": 0.1, "model__penalty": "l2"}}}
+
+
+def test_what_a_retraining_would_refuse_starts_nothing(airflow: FakeAirflow, slipway: Slipway) -> None:
+    airflow.add_dag("flights.retrain")
+    for wrong, words in {
+        "hyperparameters=model__C": "hyperparameters: Input should be a valid dictionary",
+        "hyperparameters={model__C: [1]}": "hyperparameters.model__C",
+        "hyperparameters={model__C: .nan}": "hyperparameters.model__C",
+        "since=yesterday": "since: Value error, Invalid isoformat string: 'yesterday'",
+        "window_day=3": "Did you mean 'window_days'?",
+    }.items():
+        done = slipway("retrain", "flights", "--set", wrong)
+        assert done.exit_code == 2, wrong
+        assert words in done.stderr
+    assert airflow.runs == []
