@@ -115,7 +115,13 @@ class AirflowApi:
         return None
 
     def trigger(
-        self, dag_id: str, conf: dict[str, Any] | None = None, *, note: str | None = None, run_id: str | None = None
+        self,
+        dag_id: str,
+        conf: dict[str, Any] | None = None,
+        *,
+        note: str | None = None,
+        run_id: str | None = None,
+        to_unpause: str = "in Airflow's UI",
     ) -> DagRun:
         """Start a run.
 
@@ -124,6 +130,7 @@ class AirflowApi:
             conf: the values of its form.
             note: a remark on the run.
             run_id: the run's id; one like Airflow's own is made when it is None.
+            to_unpause: how a person unpauses the DAG, for the message.
 
         Raises:
             UnknownServiceError: no such DAG; the message lists the services.
@@ -131,9 +138,7 @@ class AirflowApi:
             AirflowRequestError: the DAG is paused, where a run would wait for ever; there is a run of that id.
         """
         if self.dag(dag_id).is_paused:
-            raise AirflowRequestError(
-                f"{dag_id} is paused, so a run would wait for ever; unpause it in Airflow's UI or with --unpause"
-            )
+            raise AirflowRequestError(f"{dag_id} is paused, so a run would wait for ever; unpause it {to_unpause}")
         # An id that nobody else can have: a request whose answer was lost is sent again and starts no second run.
         own_id = run_id or f"manual__{datetime.now(UTC).isoformat()}_{secrets.token_hex(4)}"
         wanted = {"conf": conf or {}, "note": note, "dag_run_id": own_id}

@@ -57,7 +57,7 @@ def deploy(
         typer.echo(f"unpaused {dag_id}")
     waiting = [each for each in api.pending_approvals(dag_id) if each.dag_id == dag_id] if supersede else []
     ahead = [each for each in api.dag_runs(dag_id, limit=10) if not each.finished]
-    run = api.trigger(dag_id, conf)
+    run = api.trigger(dag_id, conf, to_unpause="in Airflow's UI or with --unpause")
     typer.echo(f"started {dag_id}, run {run.run_id}")
     typer.echo(f"  {run_url(api, run)}")
     # Only now: a request that Airflow refuses must not cost the release that waits.

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 _TAG = "slipway"
+_HOUSEKEEPING = f"{_TAG}.housekeeping"
 
 
 def examine_airflow(catalog: ServiceCatalog) -> Iterator[Finding]:
-    """Does Airflow answer, do its parts run, has it read the DAGs of each service, and are they on?
+    """Does Airflow answer, do its parts run, has it read all DAGs, and are they on?
 
     Args:
         catalog: the project's services.
@@ -36,6 +37,7 @@ def examine_airflow(catalog: ServiceCatalog) -> Iterator[Finding]:
         yield Finding(f"DAG file {file}", "wrong", message.strip().rpartition("\n")[2])
     for spec in catalog.specs.values():
         yield _dags_of(spec, paused)
+    yield _housekeeping(paused.get(_HOUSEKEEPING))
 
 
 def _dags_of(spec: ServiceSpec, paused: dict[str, bool]) -> Finding:
@@ -50,3 +52,14 @@ def _dags_of(spec: ServiceSpec, paused: dict[str, bool]) -> Finding:
     if off:
         return Finding(about, "look", f"paused: {', '.join(off)}", "unpause what shall run")
     return Finding(about, "ok", ", ".join(found))
+
+
+def _housekeeping(is_paused: bool | None) -> Finding:
+    about = f"DAG {_HOUSEKEEPING}"
+    if is_paused is None:
+        cure = "give Airflow dags/housekeeping.py, and platform.yaml without errors"
+        return Finding(about, "wrong", "Airflow has not read it", cure)
+    if is_paused:
+        cure = "unpause it: nobody else takes back a canary that is lost, or deletes what is left over"
+        return Finding(about, "look", "paused", cure)
+    return Finding(about, "ok", "runs by its schedule")

@@ -140,7 +140,8 @@ class FakeAirflow:
             return 403, ERRORS["forbidden"]
         if "logical_date" not in body:
             return 422, ERRORS["no_logical_date"]
-        if len(body.get("conf", {}).get("reason", "")) > 500:  # as the form of every DAG says
+        conf = body.get("conf", {})
+        if conf.get("overrides", {}).get("bad") or len(conf.get("reason", "")) > 500:  # the longest that forms take
             return 400, ERRORS["bad_param"]
         run_id = body.get("dag_run_id") or f"manual__2026-11-21T10:00:{len(self.runs):02}+00:00"
         if any(run["dag_run_id"] == run_id for run in self.runs):

@@ -104,7 +104,7 @@ def test_the_log_of_a_failed_task_and_its_error(airflow: FakeAirflow, api: Airfl
 
 def test_a_paused_dag_is_not_triggered(airflow: FakeAirflow, api: AirflowApi) -> None:
     airflow.add_dag("flights.deploy", paused=True)
-    with pytest.raises(AirflowRequestError, match=r"flights\.deploy is paused.*--unpause"):
+    with pytest.raises(AirflowRequestError, match=r"flights\.deploy is paused.*; unpause it in Airflow's UI$"):
         api.trigger("flights.deploy")
     assert airflow.runs == []
     api.set_paused("flights.deploy", False)

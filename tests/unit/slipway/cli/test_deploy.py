@@ -111,11 +111,21 @@ def test_a_paused_dag(airflow: FakeAirflow, slipway: Slipway) -> None:
     airflow.add_dag("flights.deploy", paused=True)
     refused = slipway("deploy", "flights")
     assert refused.exit_code == 1
-    assert "is paused" in refused.stderr
+    assert "unpause it in Airflow's UI or with --unpause" in refused.stderr
     assert airflow.runs == []
     assert slipway("deploy", "flights", "--unpause").exit_code == 0
     assert not airflow.dags["flights.deploy"]["is_paused"]
     assert len(airflow.runs) == 1
+
+
+@pytest.mark.parametrize("command", ["promote", "rollback", "retrain", "undeploy"])
+def test_an_option_is_named_only_where_there_is_one(airflow: FakeAirflow, slipway: Slipway, command: str) -> None:
+    airflow.add_dag(f"flights.{command}", paused=True)
+    refused = slipway(command, "flights")
+    assert refused.exit_code == 1
+    assert refused.stderr.rstrip().endswith("is paused, so a run would wait for ever; unpause it in Airflow's UI")
+    assert airflow.runs == []
+    assert "No such option" in slipway(command, "flights", "--unpause").stderr
 
 
 def test_unknown_services_and_wrong_words_are_the_caller_s_fault(airflow: FakeAirflow, slipway: Slipway) -> None:

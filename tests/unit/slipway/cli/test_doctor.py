@@ -34,6 +34,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def airflow(airflow: FakeAirflow) -> FakeAirflow:
+    airflow.add_dag("slipway.housekeeping", tags=("slipway", "housekeeping"))
+    return airflow
+
+
+@pytest.fixture
 def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
@@ -78,6 +84,7 @@ def test_all_is_well(slipway: Slipway, registry: MlflowClient) -> None:
     found = findings(slipway, 0)
     assert {each["outcome"] for each in found.values()} == {"ok"}, found
     assert found["DAGs of flights"]["found"] == "deploy, promote"
+    assert found["DAG slipway.housekeeping"]["found"] == "runs by its schedule"
     assert found["model delays"]["found"] == "candidate is version 1"
     assert {"artifact bucket", "role endpoints", "image registry", "SageMaker"} <= {*found}
 
@@ -100,6 +107,7 @@ def test_each_thing_that_is_missing_is_named_with_its_cure(
     assert "does not run" in wrong["Airflow's dag_processor"]
     assert wrong["DAG file dags/x.py"] == "SyntaxError: invalid syntax"
     assert "SLIPWAY_PROJECT" in wrong["DAGs of flights"]
+    assert "dags/housekeeping.py" in wrong["DAG slipway.housekeeping"]
 
 
 @pytest.mark.usefixtures("aws")
@@ -110,9 +118,14 @@ def test_what_may_be_meant_so_is_no_failure(
     make_model(registry)
     registry.delete_registered_model_alias("delays", "candidate")
     airflow.dags["flights.promote"]["is_paused"] = True
+    airflow.dags["slipway.housekeeping"]["is_paused"] = True
     found = findings(slipway, 0)
     looked = {about: each["found"] for about, each in found.items() if each["outcome"] == "look"}
-    assert looked == {"DAGs of flights": "paused: flights.promote", "model delays": "no alias candidate"}
+    assert looked == {
+        "DAGs of flights": "paused: flights.promote",
+        "DAG slipway.housekeeping": "paused",
+        "model delays": "no alias candidate",
+    }
 
 
 @pytest.mark.usefixtures("aws", "registry")
