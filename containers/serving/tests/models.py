@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,6 +122,23 @@ def save_tensor(folder: Path) -> Path:
         pip_requirements=["scikit-learn"],
         serialization_format="cloudpickle",
         pyfunc_predict_fn="predict_proba",
+    )
+    return folder
+
+
+def save_fitted(folder: Path, model: Any, rows: Any, **options: Any) -> Path:
+    """Save a fitted scikit-learn model whose signature is that of its training rows."""
+    import mlflow
+    from mlflow.models import infer_signature
+
+    mlflow.sklearn.save_model(
+        model,
+        folder,
+        signature=infer_signature(rows, model.predict(rows)),
+        input_example=rows[:3],
+        pip_requirements=["scikit-learn"],
+        serialization_format="cloudpickle",
+        **options,
     )
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from slipway_serving.engines.enforced import program_behind_mlflow
 from slipway_serving.engines.fast import FastEngine, Reader, Scorer
 from slipway_serving.engines.pyfunc import PyfuncEngine
 from slipway_serving.engines.record import needs_jvm, read_record
+from slipway_serving.engines.samples import sample_batches
 from slipway_serving.forms.batch import Batch, Layout
 from slipway_serving.forms.csv_form import CsvForm
 from slipway_serving.forms.json_forms import JsonForms, TensorForms
@@ -90,7 +92,8 @@ def build_engine(record: dict[str, Any], program_dir: Path, model_dir: Path, exp
     else:
         scorer = ArrayScorer(record["model"], model_dir)
     engine = FastEngine(record["engine"], scorer, readers, names, make_fallback, explainer)
-    engine.calibrate(Batch(1, np.zeros((1, numeric)), {name: [""] for name in texts}))
+    zeros = Batch(1, np.zeros((1, numeric)), {name: [""] for name in texts})
+    engine.calibrate(chain(sample_batches(model_dir, readers[JSON]), [zeros]))
     return engine
 
 

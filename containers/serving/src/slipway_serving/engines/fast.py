@@ -6,9 +6,9 @@ first such request comes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +21,7 @@ from slipway_serving.forms.batch import Batch, NotCoveredError
 from slipway_serving.message import CSV, JSON, JSON_LINES, Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from slipway_serving.engines import Engine
 
@@ -84,28 +84,53 @@ class FastEngine:
         self._explain = explain
         self._fallback: Engine | None = None
         self._fallback_lock = threading.Lock()
-        self._inline_bytes = 0
+        self._inline_bytes = self._inline_rows = 0
 
     def answer_at_once(self, request: Request) -> Response | None:
-        """Score a small request that the fast path covers, if ``calibrate`` found the model fast enough for that."""
-        return self.answer_covered(request) if len(request.body) <= self._inline_bytes else None
+        """Score a small request that the fast path covers, if ``calibrate`` found that it does not take long."""
+        return self.answer_covered(request, self._inline_rows) if len(request.body) <= self._inline_bytes else None
 
-    def calibrate(self, batch: Batch) -> float:
-        """Measure the scoring of one row and decide whether small requests are scored in the event loop.
+    def calibrate(self, samples: Iterable[Batch]) -> int:
+        """Measure what a request costs, explanations included, and decide how many rows the event loop may score.
+
+        Parameters
+        ----------
+        samples
+            Batches to measure on. The first row that the model answers is taken; a refusal takes no time and says
+            nothing. If there is none, nothing is scored in the event loop.
 
         Returns
         -------
-        float
-            Best time of a few calls, in seconds.
+        int
+            The most rows that take less than ``INLINE_SECONDS``, to a factor of two; never more than fit into
+            ``_INLINE_BYTES``.
         """
+        self._inline_rows = 0
+        row = next((row for batch in samples for row in _rows(batch) if self._answers(row)), None)
+        if row is not None:
+            bytes_per_row = 2 * max(1, row.numbers.shape[1] + len(row.texts))  # a digit and a comma for each value
+            most, rows = _INLINE_BYTES // bytes_per_row, 1
+            while self._inline_rows < most and self._best_seconds(row, rows) < INLINE_SECONDS:
+                self._inline_rows, rows = rows, min(2 * rows, most)
+        self._inline_bytes = _INLINE_BYTES if self._inline_rows else 0
+        return self._inline_rows
+
+    def _answers(self, row: Batch) -> bool:
+        """Whether the compiled model answers a row itself, and does not leave it out."""
+        try:
+            return len(self._scorer.score(row)) == row.size
+        except NotCoveredError:
+            return False
+
+    def _best_seconds(self, row: Batch, count: int) -> float:
+        batch = Batch(
+            count, np.tile(row.numbers, (count, 1)), {name: [*text] * count for name, text in row.texts.items()}
+        )
         times = []
         for _ in range(5):
             started = time.perf_counter()
-            with contextlib.suppress(NotCoveredError):
-                self._scorer.score(batch)
+            self._score(batch)
             times.append(time.perf_counter() - started)
-        if min(times) < INLINE_SECONDS:
-            self._inline_bytes = _INLINE_BYTES
         return min(times)
 
     def answer(self, request: Request) -> Response:
@@ -113,24 +138,31 @@ class FastEngine:
         response = self.answer_covered(request)
         return self._fall_back(request) if response is None else response
 
-    def answer_covered(self, request: Request) -> Response | None:
-        """Score a request that the fast path covers; return ``None`` for any other."""
+    def answer_covered(self, request: Request, most_rows: float = math.inf) -> Response | None:
+        """Score a request of up to ``most_rows`` that the fast path covers; return ``None`` for any other."""
         body, media = request.body, request.content_type
         if media != JSON:
             media = _plain_media_type(media)
         try:
             if media == JSON_LINES:
+                if body.count(b"\n") > most_rows:
+                    return None
                 body, media = jsonlines.to_dataframe_json(body, self._column_names), JSON
             reader = self._readers.get(media)
             if reader is None:
                 return None
             batch = reader.read(body)
-            answer = encode(self._scorer.score(batch)) if self._explain is None else self._explained(batch)
+            if batch.size > most_rows:
+                return None
+            answer = self._score(batch)
         except NotCoveredError:
             return None
         if not request.accept or request.accept == JSON:
             return Response(200, answer)
         return jsonlines.answer_as_asked(answer, request.accept)
+
+    def _score(self, batch: Batch) -> bytes:
+        return encode(self._scorer.score(batch)) if self._explain is None else self._explained(batch)
 
     def _explained(self, batch: Batch) -> bytes:
         """Return the answer with the additional key ``contributions``."""
@@ -144,6 +176,12 @@ class FastEngine:
                 _logger.info("a request needs MLflow's own code, which is loaded now")
                 self._fallback = self._make_fallback()
         return self._fallback.answer(request)
+
+
+def _rows(batch: Batch) -> Iterator[Batch]:
+    """Return the rows of a batch as batches of their own."""
+    for at in range(batch.size):
+        yield Batch(1, batch.numbers[at : at + 1], {name: [texts[at]] for name, texts in batch.texts.items()})
 
 
 def _plain_media_type(content_type: str) -> str:
