@@ -280,3 +280,13 @@ def test_programs_survive_the_disk_without_pickles(tmp_path):
     save_program(tmp_path, {"steps": builder.steps, "output": output})
     found = Program(load_program(tmp_path)).score(Batch(400, TRAIN[NUMERIC].to_numpy(), {}))
     assert found == forest.predict(TRAIN[NUMERIC]).tolist()
+
+
+def test_indicators_of_a_mark_that_is_not_null_are_refused():
+    train = TRAIN[NUMERIC].mask(TRAIN[NUMERIC] > 4, -999.0)
+    imputer = SimpleImputer(missing_values=-999.0, add_indicator=True)
+    model = make_pipeline(imputer, linear_model.LinearRegression()).fit(train, SCORE)
+    with pytest.raises(CannotCompileError, match="a mark that is not null"):
+        compiled(model, NUMERIC_COLUMNS)
+    without = make_pipeline(SimpleImputer(missing_values=-999.0), linear_model.LinearRegression()).fit(train, SCORE)
+    assert_same(without, NUMERIC_COLUMNS, train)

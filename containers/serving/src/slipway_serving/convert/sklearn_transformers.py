@@ -239,7 +239,7 @@ def _simple_imputer(builder: Builder, imputer: Any, value: Value) -> Value:
         raise CannotCompileError("SimpleImputer on numbers with a mark that is no number")
     matrix = _numbers(builder, value, allow_null=is_null)
     fill = np.array([np.nan if entry is None else entry for entry in imputer.statistics_], dtype=float)
-    flags = _imputer_flags(builder, imputer, matrix)
+    flags = _imputer_flags(builder, imputer, matrix, is_null=is_null)
     kept = np.arange(len(fill)) if imputer.keep_empty_features else np.flatnonzero(~np.isnan(fill))
     if len(kept) < len(fill):
         matrix = Matrix(builder.step("take", matrix.register, columns=kept.tolist()), len(kept))
@@ -247,10 +247,10 @@ def _simple_imputer(builder: Builder, imputer: Any, value: Value) -> Value:
     return builder.concat([filled, flags]) if flags is not None else filled
 
 
-def _imputer_flags(builder: Builder, imputer: Any, matrix: Matrix) -> Matrix | None:
+def _imputer_flags(builder: Builder, imputer: Any, matrix: Matrix, *, is_null: bool) -> Matrix | None:
     if not imputer.add_indicator:
         return None
-    if not isinstance(imputer.missing_values, float):
+    if not is_null:
         raise CannotCompileError("SimpleImputer with indicators for a mark that is not null")
     columns = [int(column) for column in imputer.indicator_.features_]
     return Matrix(builder.step("null_flags", matrix.register, columns=columns), len(columns))
