@@ -268,6 +268,48 @@ def test_invalid_rows_meet_the_same_fate(spark: Any, train: Any, tmp_path: Path,
         np.testing.assert_allclose(program.score(batch_of(fresh)), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("invalid", ["error", "keep", "skip"])
+@pytest.mark.parametrize("several", [False, True], ids=["one column", "several"])
+def test_not_a_number_meets_the_same_fate_in_buckets(
+    spark: Any, train: Any, tmp_path: Path, invalid: str, several: bool
+):
+    from pyspark.ml import Pipeline
+    from pyspark.ml import feature as f
+    from pyspark.ml.regression import DecisionTreeRegressor
+
+    quantiles = f.QuantileDiscretizer(numBuckets=4, inputCol="b", outputCol="bBucket", handleInvalid=invalid)
+    if several:
+        quantiles = f.QuantileDiscretizer(
+            numBuckets=4, inputCols=["b", "c"], outputCols=["bBucket", "cBucket"], handleInvalid=invalid
+        )
+    splits = [-1.0, -0.5, 0.0, 0.7, 1.0]
+    stages = [
+        quantiles,
+        f.Bucketizer(splits=[-np.inf, *splits, np.inf], inputCol="a", outputCol="aBucket", handleInvalid=invalid),
+        f.VectorAssembler(inputCols=["aBucket", "bBucket", *(["cBucket"] if several else [])], outputCol="features"),
+        DecisionTreeRegressor(labelCol="amount", maxDepth=8),
+    ]
+    fitted = Pipeline(stages=stages).fit(train)
+    fitted.write().overwrite().save(str(tmp_path / "model"))
+    program = Program(compile_saved(SavedStage(tmp_path / "model"), COLUMNS))
+    fresh = make_frame(60, 3)
+    fresh.loc[::7, "a"] = np.nan
+    fresh.loc[::5, "b"] = np.nan
+    fresh.loc[::11, "c"] = np.nan
+    outcome = fitted.transform(spark.createDataFrame(fresh)).select("prediction")
+    if invalid == "error":
+        with pytest.raises(Exception, match=r"(?i)nan|null|invalid"):
+            outcome.collect()
+        with pytest.raises(NotCoveredError):
+            program.score(batch_of(fresh))
+    else:
+        expected = [row.prediction for row in outcome.collect()]
+        np.testing.assert_allclose(program.score(batch_of(fresh)), expected, rtol=1e-12)
+        assert len(expected) == (
+            60 if invalid == "keep" else fresh[["a", "b", *(["c"] if several else [])]].notna().all(axis=1).sum()
+        )
+
+
 def test_an_mlflow_model_is_converted_proven_and_served_without_java(spark: Any, train: Any, tmp_path: Path):
     import mlflow
     from mlflow.models import ModelSignature

@@ -196,9 +196,14 @@ def _normalizer(table: Table, stage: SavedStage) -> None:
 def _bucketizer(table: Table, stage: SavedStage) -> None:
     several = stage.is_set("inputCols")
     splits = stage.params["splitsArray"] if several else [stage.params["splits"]]
+    invalid = stage.params.get("handleInvalid", "error")
+    if invalid == "skip":  # for a null in any of the columns, before one of them is looked at
+        _add_check(table, [table.numbers(source) for source, _ in stage.columns()], "keep_complete")
     for (source, target), edges in zip(stage.columns(), splits, strict=True):
         limits = np.array([number(edge) for edge in edges])
-        table[target] = table.builder.apply("spark_bucket", table.numbers(source), splits=limits)
+        table[target] = table.builder.apply(
+            "spark_bucket", table.numbers(source), splits=limits, keep=invalid == "keep"
+        )
 
 
 @_compiles("Binarizer")

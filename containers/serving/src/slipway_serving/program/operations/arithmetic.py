@@ -84,16 +84,22 @@ def bucket(step: Step) -> Run:
 
 @operation
 def spark_bucket(step: Step) -> Run:
-    """Return the number of the interval between ``splits``; the last one holds its upper limit too."""
-    splits = np.asarray(step["splits"], float)
+    """Return the number of the interval between ``splits``; the last one holds its upper limit too.
+
+    Not-a-number gets the number after the last one with ``keep``; programs from before there was ``keep`` refuse it.
+    """
+    splits, keep = np.asarray(step["splits"], float), step.get("keep", False)
     last = len(splits) - 2
 
     def run(matrix: np.ndarray) -> np.ndarray:
         buckets = np.searchsorted(splits, matrix, side="right") - 1.0
         buckets[matrix == splits[-1]] = last
-        if np.isnan(matrix).any() or (buckets < 0).any() or (buckets > last).any():
+        absent = np.isnan(matrix)
+        if (buckets < 0).any() or ((buckets > last) & ~absent).any():
             raise NotCoveredError("a number outside all intervals")
-        found: np.ndarray = buckets
+        if not keep and absent.any():
+            raise NotCoveredError("a null or not-a-number")
+        found: np.ndarray = np.where(absent, last + 1.0, buckets)
         return found
 
     return run

@@ -1,0 +1,65 @@
+"""Saved Spark stages, written here as Spark writes them: what needs no Java to be tried."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slipway_serving.convert.spark_model import compile_saved
+from slipway_serving.convert.spark_saved import SavedStage
+from slipway_serving.forms.batch import Batch, NotCoveredError
+from slipway_serving.program.program import Program
+
+COLUMNS = [("a", "double"), ("b", "double")]
+SPLITS = ["-Infinity", -0.5, 0.0, 0.7, "Infinity"]
+
+
+def saved(folder: Path, kind: str, **params: Any) -> SavedStage:
+    (folder / "metadata").mkdir(parents=True)
+    metadata = {
+        "class": f"org.apache.spark.ml.feature.{kind}",
+        "paramMap": params,
+        "defaultParamMap": {"handleInvalid": "error"},
+    }
+    (folder / "metadata" / "part-00000").write_text(json.dumps(metadata) + "\n")
+    return SavedStage(folder)
+
+
+def bucketizer(folder: Path, **params: Any) -> Program:
+    return Program(compile_saved(saved(folder, "Bucketizer", **params), COLUMNS))
+
+
+def batch(*rows: list[float]) -> Batch:
+    return Batch(len(rows), np.array(rows), {})
+
+
+NAN = float("nan")
+
+
+def test_buckets_of_what_is_no_number(tmp_path: Path):
+    one = {"inputCol": "a", "outputCol": "prediction", "splits": SPLITS}
+    rows = batch([-1.0, NAN], [NAN, 0.0], [0.7, NAN])
+    with pytest.raises(NotCoveredError):
+        bucketizer(tmp_path / "error", **one).score(rows)
+    assert bucketizer(tmp_path / "keep", **one, handleInvalid="keep").score(rows).tolist() == [0.0, 4.0, 3.0]
+    assert bucketizer(tmp_path / "skip", **one, handleInvalid="skip").score(rows).tolist() == [0.0, 3.0]
+
+
+def test_a_row_is_skipped_for_any_of_the_columns_that_go_into_buckets(tmp_path: Path):
+    several = {"inputCols": ["b", "a"], "outputCols": ["other", "prediction"], "splitsArray": [SPLITS, [0.0, 1.0, 2.0]]}
+    rows = batch([0.5, 0.0], [NAN, 0.0], [1.5, NAN], [1.5, 0.0], [2.0, 9.0])
+    assert bucketizer(tmp_path / "skip", **several, handleInvalid="skip").score(rows).tolist() == [0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("invalid", ["error", "keep", "skip"])
+@pytest.mark.parametrize("outside", [-0.1, 2.1, np.inf])
+def test_numbers_outside_the_splits_are_refused_in_any_case(tmp_path: Path, invalid: str, outside: float):
+    stage = {"inputCol": "a", "outputCol": "prediction", "splits": [0.0, 1.0, 2.0], "handleInvalid": invalid}
+    program = bucketizer(tmp_path / "model", **stage)
+    assert program.score(batch([2.0, 0.0])).tolist() == [1.0]
+    with pytest.raises(NotCoveredError):
+        program.score(batch([outside, 0.0]))
