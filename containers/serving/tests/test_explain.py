@@ -173,6 +173,47 @@ def test_models_that_mix_columns_cannot_be_explained():
         explainer(model, NUMERIC_COLUMNS)
 
 
+def test_both_targets_of_a_regression_are_explained():
+    targets = np.c_[SCORE, TRAIN["n0"] - 2 * TRAIN["n1"]]
+    model = linear_model.LinearRegression().fit(TRAIN[NUMERIC], targets)
+    predictions, explanation = explainer(model, NUMERIC_COLUMNS).explain(batch_of(make_frame(9, 3), NUMERIC_COLUMNS))
+    assert np.shape(predictions) == (9, 2)
+    np.testing.assert_allclose(total(explanation), predictions, rtol=1e-12)
+
+
+def steps_to_classes(weights: np.ndarray, bias: np.ndarray) -> dict[str, Any]:
+    linear = {"op": "linear", "in": ["numbers"], "out": "r0", "weights": weights, "bias": bias}
+    steps = [linear, {"op": "largest", "in": ["r0"], "out": "r1"}, {"op": "column", "in": ["r1"], "out": "r2"}]
+    return {"steps": steps, "output": "r2"}
+
+
+def test_two_class_scores_are_both_explained_unless_they_mirror_each_other():
+    columns = [("a", "double"), ("b", "double")]
+    rows = Batch(2, np.array([[1.0, 2.0], [0.5, -1.0]]), {})
+    weights, bias = np.array([[-0.5, -1.5], [-0.2, -0.9]]), np.array([0.1, 0.3])  # as of naive Bayes: logarithms
+    _, explanation = Explainer(steps_to_classes(weights, bias), columns).explain(rows)
+    np.testing.assert_allclose(total(explanation), rows.numbers @ weights + bias)
+    mirrored, constant = np.c_[-weights[:, 1], weights[:, 1]], np.array([0.4, 0.3])
+    _, explanation = Explainer(steps_to_classes(mirrored, constant), columns).explain(rows)
+    np.testing.assert_allclose(total(explanation), (rows.numbers @ mirrored + constant)[:, 1:])
+
+
+def test_class_weights_at_the_leaves_are_both_explained():
+    """As in a single tree of Spark's, whose leaves hold what weight of each class they saw."""
+    tree = Tree(
+        feature=np.array([0, 0, 0]),
+        threshold=np.array([0.5, 0.0, 0.0]),
+        left=np.array([1, -1, -1]),
+        right=np.array([2, -1, -1]),
+        value=np.array([[0.0, 0.0], [30.0, 10.0], [2.0, 58.0]]),
+        cover=np.array([100.0, 40.0, 60.0]),
+    )
+    forest = {"op": "forest", "in": ["numbers"], "out": "r0", "trees": flatten([tree], 1)}
+    document = {"steps": [forest, {"op": "largest", "in": ["r0"], "out": "r1"}], "output": "r1"}
+    _, explanation = Explainer(document, [("a", "double")]).explain(Batch(2, np.array([[0.0], [1.0]]), {}))
+    np.testing.assert_allclose(total(explanation), [[30.0, 10.0], [2.0, 58.0]])
+
+
 def test_the_answer_has_one_more_key_only_when_asked(tmp_path: Path):
     model = models.save_linear(tmp_path / "model")
     models.compile_model(model)

@@ -59,6 +59,7 @@ class Explainer:
         self._columns = [name for name, _ in columns]
         self._step = steps[at]
         self._scale = _scale(steps[at + 1 :])
+        self._mirrored = _mirrored(self._step, steps[at + 1 :])
         sources = trace(steps[:at], columns).get(self._step["in"][0])
         if sources is None:
             raise CannotExplainError("the model mixes columns before it scores them")
@@ -77,8 +78,8 @@ class Explainer:
         Returns
         -------
         tuple
-            The predictions, and ``{"columns": […], "base": […], "values": rows × outputs × columns}``. With two
-            outputs, which mirror each other, only the second is explained.
+            The predictions, and ``{"columns": […], "base": […], "values": rows × outputs × columns}``. Of two classes
+            whose scores mirror each other only the second is explained.
         """
         registers = self._program.registers(batch)
         matrix = registers[self._step["in"][0]]
@@ -88,10 +89,22 @@ class Explainer:
         else:
             terms, base = self._trees.explain(matrix), self._trees.base
         values, base = terms @ self._groups * self._scale, base * self._scale
-        if values.shape[1] == 2:
+        if self._mirrored:
             values, base = values[:, 1:], base[1:]
         explanation = {"columns": self._columns, "base": base.tolist(), "values": values.tolist()}
         return registers[self._program.output], explanation
+
+
+def _mirrored(step: dict[str, Any], later: list[dict[str, Any]]) -> bool:
+    """Whether there are two scores, of two classes, which add up to the same for every row: shares of votes do."""
+    if step["op"] == "forest":
+        value = np.asarray(step["trees"]["value"], float)
+        sums = value.sum(axis=1)
+        return value.shape[1] == 2 and np.allclose(sums, sums[0], rtol=1e-9, atol=0.0)
+    weights = np.asarray(step["weights"], float)
+    if weights.shape[1] != 2 or not any(following["op"] in {"largest", "softmax"} for following in later):
+        return False
+    return np.allclose(weights.sum(axis=1), 0.0, rtol=0.0, atol=1e-9 * np.abs(weights).max(initial=0.0))
 
 
 def _scale(later: list[dict[str, Any]]) -> float:
