@@ -32,7 +32,8 @@ from slipway_serving.convert.builder import Builder
 from slipway_serving.convert.sklearn_estimators import compile_estimator
 from slipway_serving.convert.sklearn_transformers import frame_of
 from slipway_serving.forms.batch import Batch
-from slipway_serving.program.explain import CannotExplainError, Explainer
+from slipway_serving.program import explain, shapley
+from slipway_serving.program.explain import CannotExplainError, Explainer, check_explainable
 from slipway_serving.program.forest import Tree, flatten, sum_leaves
 from slipway_serving.program.shapley import TreeShapley
 
@@ -212,6 +213,70 @@ def test_class_weights_at_the_leaves_are_both_explained():
     document = {"steps": [forest, {"op": "largest", "in": ["r0"], "out": "r1"}], "output": "r1"}
     _, explanation = Explainer(document, [("a", "double")]).explain(Batch(2, np.array([[0.0], [1.0]]), {}))
     np.testing.assert_allclose(total(explanation), [[30.0, 10.0], [2.0, 58.0]])
+
+
+def test_explanations_go_leaf_by_leaf_where_a_row_is_large(monkeypatch: pytest.MonkeyPatch):
+    generator = np.random.default_rng(8)
+    flat = flatten([random_tree(generator, 5, 6) for _ in range(4)], 5)
+    rows = np.c_[generator.integers(0, 6, 7).astype(float), generator.normal(size=(7, 4))]
+    whole = TreeShapley(flat).explain(rows)
+    for cells in (1, 100, 700):
+        monkeypatch.setattr(shapley, "_CHUNK_CELLS", cells)
+        np.testing.assert_allclose(TreeShapley(flat).explain(rows), whole, rtol=1e-12, atol=1e-15)
+
+
+def balanced(depth: int, width: int, generator: np.random.Generator) -> Tree:
+    """A tree in which each node of a level splits by another column."""
+    inner, nodes = 2**depth - 1, 2 ** (depth + 1) - 1
+    number = np.arange(nodes)
+    level = np.floor(np.log2(number + 1)).astype(int)
+    is_leaf = number >= inner
+    return Tree(
+        feature=np.where(is_leaf, 0, (level + number) % width),
+        threshold=generator.normal(size=nodes),
+        left=np.where(is_leaf, -1, 2 * number + 1),
+        right=np.where(is_leaf, -1, 2 * number + 2),
+        value=generator.normal(size=(nodes, 1)),
+        cover=2.0 ** (depth - level),
+    )
+
+
+def test_the_cost_is_known_before_anything_is_prepared():
+    generator = np.random.default_rng(9)
+    size = shapley.measure(flatten([balanced(3, 5, generator), balanced(6, 5, generator)], 5))
+    assert (size.leaves, size.features, size.points, size.cells) == (8 + 64, 5, 3, 72 * 5 * 3)
+    assert shapley.measure(flatten([balanced(3, 9, generator)], 9)).features == 3
+
+
+def test_trees_that_take_too_long_are_refused_with_their_size(monkeypatch: pytest.MonkeyPatch):
+    generator = np.random.default_rng(10)
+    columns = [(f"c{index}", "double") for index in range(20)]
+
+    def document(*trees: Tree) -> dict[str, Any]:
+        forest = {"op": "forest", "in": ["numbers"], "out": "r0", "trees": flatten(trees, 20)}
+        return {"steps": [forest, {"op": "ravel", "in": ["r0"], "out": "r1"}], "output": "r1"}
+
+    large = document(*[balanced(14, 20, generator) for _ in range(7)])
+    for refuse in (check_explainable, Explainer):
+        with pytest.raises(CannotExplainError, match="114688 leaves of up to 14 features make 11239424 numbers a row"):
+            refuse(large, columns)
+    allowed = document(balanced(12, 20, generator))
+    monkeypatch.setattr(explain, "TreeShapley", None)
+    check_explainable(allowed, columns)  # without preparing to explain
+
+
+def test_no_rows_have_no_contributions():
+    columns = [("a", "double")]
+    filtered = {"op": "keep_complete", "in": ["numbers"], "out": "r0"}
+    forest = {
+        "op": "forest",
+        "in": ["numbers"],
+        "out": "r1",
+        "trees": flatten([random_tree(np.random.default_rng(1), 1, 2)], 1),
+    }
+    document = {"steps": [filtered, forest, {"op": "ravel", "in": ["r1"], "out": "r2"}], "output": "r2"}
+    predictions, explanation = Explainer(document, columns).explain(Batch(1, np.array([[np.nan]]), {}))
+    assert (predictions.tolist(), explanation["values"]) == ([], [])
 
 
 def test_the_answer_has_one_more_key_only_when_asked(tmp_path: Path):

@@ -24,7 +24,7 @@ from slipway_serving.engines.build import build_engine
 from slipway_serving.engines.pyfunc import PyfuncEngine
 from slipway_serving.engines.record import ENGINE_FILE
 from slipway_serving.forms.layout import columns_of
-from slipway_serving.program.explain import CannotExplainError, Explainer
+from slipway_serving.program.explain import CannotExplainError, check_explainable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,7 +139,7 @@ def _explains(candidate: Candidate) -> str:
     if candidate.program is None:
         return "only compiled models can"
     try:
-        Explainer(candidate.program, columns_of(candidate.document["input"]))
+        check_explainable(candidate.program, columns_of(candidate.document["input"]))
     except CannotExplainError as error:
         return str(error)
     return "contributions"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway_serving.program.program import NUMBERS, Program
-from slipway_serving.program.shapley import TreeShapley
+from slipway_serving.program.shapley import MAX_CELLS, MAX_LEAVES, TreeShapley, measure
 
 if TYPE_CHECKING:
     from slipway_serving.forms.batch import Batch
@@ -48,27 +48,20 @@ class Explainer:
     Raises
     ------
     CannotExplainError
-        The model mixes columns before it scores them, or has no single score.
+        The model mixes columns before it scores them, has no single score, or has trees that would take too long.
     """
 
     def __init__(self, document: dict[str, Any], columns: list[tuple[str, str]]) -> None:
         steps = document["steps"]
-        at = max((index for index, step in enumerate(steps) if step["op"] in {"linear", "forest"}), default=-1)
-        if at < 0:
-            raise CannotExplainError("the model is neither linear nor made of trees")
+        at, sources = _scored(steps, columns)
         self._columns = [name for name, _ in columns]
         self._step = steps[at]
         self._scale = _scale(steps[at + 1 :])
         self._mirrored = _mirrored(self._step, steps[at + 1 :])
-        sources = trace(steps[:at], columns).get(self._step["in"][0])
-        if sources is None:
-            raise CannotExplainError("the model mixes columns before it scores them")
         self._groups = np.zeros((len(sources), len(self._columns)))
         self._groups[np.arange(len(sources)), [self._columns.index(source) for source in sources]] = 1.0
         self._trees = None
         if self._step["op"] == "forest":
-            if "cover" not in self._step["trees"]:
-                raise CannotExplainError("the trees do not say how many training rows passed each node")
             self._trees = TreeShapley(self._step["trees"], self._step.get("weights"))
         self._program = Program(document)
 
@@ -93,6 +86,42 @@ class Explainer:
             values, base = values[:, 1:], base[1:]
         explanation = {"columns": self._columns, "base": base.tolist(), "values": values.tolist()}
         return registers[self._program.output], explanation
+
+
+def check_explainable(document: dict[str, Any], columns: list[tuple[str, str]]) -> None:
+    """Look whether an ``Explainer`` could be made, without the time and memory that it takes to make one.
+
+    Raises
+    ------
+    CannotExplainError
+        As ``Explainer`` does.
+    """
+    _scored(document["steps"], columns)
+
+
+def _scored(steps: list[dict[str, Any]], columns: list[tuple[str, str]]) -> tuple[int, Sources]:
+    """Return which step scores, and which request column each column of its input comes from."""
+    at = max((index for index, step in enumerate(steps) if step["op"] in {"linear", "forest"}), default=-1)
+    if at < 0:
+        raise CannotExplainError("the model is neither linear nor made of trees")
+    _scale(steps[at + 1 :])
+    sources = trace(steps[:at], columns).get(steps[at]["in"][0])
+    if sources is None:
+        raise CannotExplainError("the model mixes columns before it scores them")
+    if steps[at]["op"] == "forest":
+        _check_trees(steps[at]["trees"])
+    return at, sources
+
+
+def _check_trees(trees: dict[str, Any]) -> None:
+    if "cover" not in trees:
+        raise CannotExplainError("the trees do not say how many training rows passed each node")
+    size = measure(trees)
+    if not size.is_bearable:
+        raise CannotExplainError(
+            f"the trees are too large: {size.leaves} leaves of up to {size.features} features make {size.cells} "
+            f"numbers a row; up to {MAX_LEAVES} leaves and {MAX_CELLS} numbers are explained"
+        )
 
 
 def _mirrored(step: dict[str, Any], later: list[dict[str, Any]]) -> bool:

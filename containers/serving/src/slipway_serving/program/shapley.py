@@ -12,12 +12,19 @@ polynomial of degree d - 1, which Gauss-Legendre quadrature with ⌈d/2⌉ point
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-_CHUNK_CELLS = 1 << 21
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHUNK_CELLS = 1 << 19
+MAX_LEAVES = 100_000
+MAX_CELLS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,47 @@ class _Slot:
     takes_null: bool = True
     members: frozenset[float] | None = None
     others: frozenset[float] = frozenset()
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one row costs: numbers to compute, one for each leaf, feature on its path and point of the quadrature.
+
+    Parameters
+    ----------
+    leaves
+        Leaves of all trees.
+    features
+        Most features that one path looks at, at the most: the depth of the deepest tree, or the features of all trees.
+    """
+
+    leaves: int
+    features: int
+
+    @property
+    def points(self) -> int:
+        """Points at which the polynomials of the integral are evaluated."""
+        return -(-self.features // 2)
+
+    @property
+    def cells(self) -> int:
+        """Numbers to compute for one row."""
+        return self.leaves * self.features * self.points
+
+    @property
+    def is_bearable(self) -> bool:
+        """Whether a row is explained within a fraction of a second, and an ensemble prepared within a few seconds."""
+        return self.leaves <= MAX_LEAVES and self.cells <= MAX_CELLS
+
+
+def measure(flat: dict[str, Any]) -> Size:
+    """Return what it costs to explain an ensemble, without preparing to do so."""
+    nodes, depth = np.asarray(flat["roots"]), 0
+    while len(nodes):
+        depth += 1
+        children = np.concatenate([flat["left"][nodes], flat["right"][nodes]])
+        nodes = children[children >= 0]
+    return Size(len(flat["value"]), max(1, min(depth, len(np.unique(flat["feature"])))))
 
 
 class TreeShapley:
@@ -47,15 +95,16 @@ class TreeShapley:
         value = np.asarray(flat["value"], float)
         if weights is not None:
             value = value * np.repeat(weights, np.diff(flat["leaf_starts"]))[:, None]
-        paths = _paths(flat)
-        depth = max(1, *(len(path) for path in paths.values())) if paths else 1
-        leaves = len(value)
+        size = measure(flat)
+        leaves, depth = size.leaves, size.features
         self._value, self._width = value, int(flat["width"])
         self._feature = np.zeros((leaves, depth), np.intp)
         self._share, self._low, self._high = (np.full((leaves, depth), fill) for fill in (1.0, -np.inf, np.inf))
         self._null = np.ones((leaves, depth), bool)
         self._sets: list[tuple[int, int, np.ndarray, bool]] = []
-        for leaf, path in paths.items():
+        used = np.zeros(leaves, bool)
+        for leaf, path in _paths(flat):
+            used[leaf] = True
             for slot, (feature, condition) in enumerate(path.items()):
                 self._feature[leaf, slot], self._share[leaf, slot] = feature, condition.share
                 self._low[leaf, slot], self._high[leaf, slot] = condition.low, condition.high
@@ -64,51 +113,56 @@ class TreeShapley:
                     self._sets.append((leaf, slot, np.array(sorted(condition.members)), True))
                 elif condition.others:
                     self._sets.append((leaf, slot, np.array(sorted(condition.others)), False))
-        points, factors = np.polynomial.legendre.leggauss(-(-depth // 2))
+        self._sets.sort(key=itemgetter(0))
+        points, factors = np.polynomial.legendre.leggauss(size.points)
         self._points, self._factors = (points + 1) / 2, factors / 2
-        used = np.zeros(leaves, bool)
-        used[list(paths)] = True
         reach = np.where(used, self._share.prod(axis=1), 0.0)
         self.base: np.ndarray = reach @ value
 
     def explain(self, rows: np.ndarray) -> np.ndarray:
         """Return contributions: rows × outputs × features; with ``base`` they add up to the ensemble's sum."""
-        step = max(1, _CHUNK_CELLS // max(1, self._share.size * len(self._points)))
-        parts = [self._explain(rows[start : start + step]) for start in range(0, len(rows), step)]
-        return np.concatenate(parts)
+        leaves, depth = self._share.shape
+        leaves_at_once = max(1, _CHUNK_CELLS // (depth * len(self._points)))
+        rows_at_once = max(1, leaves_at_once // leaves)
+        result = np.zeros((len(rows), self._value.shape[1], self._width))
+        for start in range(0, len(rows), rows_at_once):
+            for leaf in range(0, leaves, leaves_at_once):
+                part = slice(start, start + rows_at_once)
+                self._add(result[part], rows[part], slice(leaf, leaf + leaves_at_once))
+        return result
 
-    def _explain(self, rows: np.ndarray) -> np.ndarray:
-        meets = self._meets(rows)[..., None]
-        share = self._share[..., None]
+    def _add(self, result: np.ndarray, rows: np.ndarray, leaves: slice) -> None:
+        """Add what some of the leaves contribute for some rows."""
+        meets = self._meets(rows, leaves)[..., None]
+        share = self._share[leaves, :, None]
         factors = share * (1.0 - self._points) + meets * self._points  # rows × leaves × slots × points
         factors = np.maximum(factors, 1e-300)
         without = factors.prod(axis=2, keepdims=True) / factors
-        effect = (without @ self._factors) * (meets[..., 0] - self._share)  # rows × leaves × slots
-        outputs = self._value.shape[1]
-        result = np.zeros((len(rows), outputs, self._width))
-        feature = self._feature.ravel()
+        effect = (without @ self._factors) * (meets[..., 0] - self._share[leaves])  # rows × leaves × slots
+        feature, value = self._feature[leaves].ravel(), self._value[leaves]
         for row in range(len(rows)):
-            for output in range(outputs):
-                amount = (effect[row] * self._value[:, output, None]).ravel()
-                result[row, output] = np.bincount(feature, weights=amount, minlength=self._width)
-        return result
+            for output in range(value.shape[1]):
+                amount = (effect[row] * value[:, output, None]).ravel()
+                result[row, output] += np.bincount(feature, weights=amount, minlength=self._width)
 
-    def _meets(self, rows: np.ndarray) -> np.ndarray:
-        values = rows[:, self._feature]
-        meets = np.where(np.isnan(values), self._null, (values > self._low) & (values <= self._high))
-        for leaf, slot, categories, inside in self._sets:
-            meets[:, leaf, slot] = np.isin(values[:, leaf, slot], categories, invert=not inside)
+    def _meets(self, rows: np.ndarray, leaves: slice) -> np.ndarray:
+        values = rows[:, self._feature[leaves]]
+        inside = (values > self._low[leaves]) & (values <= self._high[leaves])
+        meets = np.where(np.isnan(values), self._null[leaves], inside)
+        first, end = (bisect_left(self._sets, at, key=itemgetter(0)) for at in (leaves.start, leaves.stop))
+        for leaf, slot, categories, is_in in self._sets[first:end]:
+            at = leaf - leaves.start
+            meets[:, at, slot] = np.isin(values[:, at, slot], categories, invert=not is_in)
         return meets.astype(np.float64)
 
 
-def _paths(flat: dict[str, Any]) -> dict[int, dict[int, _Slot]]:
-    """Return leaf → feature → conditions, for all leaves that training rows reached."""
-    found: dict[int, dict[int, _Slot]] = {}
+def _paths(flat: dict[str, Any]) -> Iterator[tuple[int, dict[int, _Slot]]]:
+    """Return every leaf that training rows reached, with feature → conditions."""
     waiting: list[tuple[int, dict[int, _Slot]]] = [(int(root), {}) for root in flat["roots"]]
     while waiting:
         node, path = waiting.pop()
         if node < 0:
-            found[-node - 1] = path
+            yield -node - 1, path
             continue
         feature, total = int(flat["feature"][node]), float(flat["cover"][node])
         slot = path.get(feature, _Slot())
@@ -117,7 +171,6 @@ def _paths(flat: dict[str, Any]) -> dict[int, dict[int, _Slot]]:
             if covered > 0.0:
                 narrowed = _narrow(flat, node, slot, covered / total, is_left=is_left)
                 waiting.append((child, {**path, feature: narrowed}))
-    return found
 
 
 def _narrow(flat: dict[str, Any], node: int, slot: _Slot, share: float, *, is_left: bool) -> _Slot:
