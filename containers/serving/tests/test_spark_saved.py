@@ -18,10 +18,11 @@ COLUMNS = [("a", "double"), ("b", "double")]
 SPLITS = ["-Infinity", -0.5, 0.0, 0.7, "Infinity"]
 
 
-def saved(folder: Path, kind: str, **params: Any) -> SavedStage:
+def saved(folder: Path, kind: str, version: str, **params: Any) -> SavedStage:
     (folder / "metadata").mkdir(parents=True)
     metadata = {
         "class": f"org.apache.spark.ml.feature.{kind}",
+        "sparkVersion": version,
         "paramMap": params,
         "defaultParamMap": {"handleInvalid": "error"},
     }
@@ -29,8 +30,8 @@ def saved(folder: Path, kind: str, **params: Any) -> SavedStage:
     return SavedStage(folder)
 
 
-def bucketizer(folder: Path, **params: Any) -> Program:
-    return Program(compile_saved(saved(folder, "Bucketizer", **params), COLUMNS))
+def bucketizer(folder: Path, version: str = "3.5.9", **params: Any) -> Program:
+    return Program(compile_saved(saved(folder, "Bucketizer", version, **params), COLUMNS))
 
 
 def batch(*rows: list[float]) -> Batch:
@@ -47,6 +48,16 @@ def test_buckets_of_what_is_no_number(tmp_path: Path):
         bucketizer(tmp_path / "error", **one).score(rows)
     assert bucketizer(tmp_path / "keep", **one, handleInvalid="keep").score(rows).tolist() == [0.0, 4.0, 3.0]
     assert bucketizer(tmp_path / "skip", **one, handleInvalid="skip").score(rows).tolist() == [0.0, 3.0]
+
+
+def test_a_null_stays_a_null_since_spark_4_2(tmp_path: Path):
+    one = {"inputCol": "a", "outputCol": "prediction", "splits": SPLITS}
+    rows = batch([-1.0, NAN], [NAN, 0.0], [0.7, NAN])
+    for invalid in ("error", "keep"):
+        found = bucketizer(tmp_path / invalid, "4.3.0", **one, handleInvalid=invalid).score(rows)
+        np.testing.assert_array_equal(found, [0.0, NAN, 3.0])
+    assert bucketizer(tmp_path / "4.1", "4.1.2", **one, handleInvalid="keep").score(rows).tolist() == [0.0, 4.0, 3.0]
+    assert bucketizer(tmp_path / "skip", "4.3.0", **one, handleInvalid="skip").score(rows).tolist() == [0.0, 3.0]
 
 
 def test_a_row_is_skipped_for_any_of_the_columns_that_go_into_buckets(tmp_path: Path):

@@ -197,13 +197,14 @@ def _bucketizer(table: Table, stage: SavedStage) -> None:
     several = stage.is_set("inputCols")
     splits = stage.params["splitsArray"] if several else [stage.params["splits"]]
     invalid = stage.params.get("handleInvalid", "error")
+    # Since Spark 4.2 the request's nulls, of which pandas makes not-a-number, are nulls again in Spark; and null is not
+    # invalid to a Bucketizer, but stays null. https://spark.apache.org/docs/latest/api/python/migration_guide
+    nulls = "pass" if stage.version >= (4, 2) else "keep" if invalid == "keep" else "refuse"
     if invalid == "skip":  # for a null in any of the columns, before one of them is looked at
         _add_check(table, [table.numbers(source) for source, _ in stage.columns()], "keep_complete")
     for (source, target), edges in zip(stage.columns(), splits, strict=True):
         limits = np.array([number(edge) for edge in edges])
-        table[target] = table.builder.apply(
-            "spark_bucket", table.numbers(source), splits=limits, keep=invalid == "keep"
-        )
+        table[target] = table.builder.apply("spark_bucket", table.numbers(source), splits=limits, nulls=nulls)
 
 
 @_compiles("Binarizer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,11 @@ class SavedStage:
         """Short class name, e.g. ``StringIndexerModel``."""
         name: str = self.metadata["class"].rsplit(".", 1)[1]
         return name
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Major and minor version of the Spark that saved it, ``(0,)`` when it does not say."""
+        return tuple(map(int, re.findall(r"\d+", self.metadata.get("sparkVersion", "0"))[:2]))
 
     @cached_property
     def params(self) -> dict[str, Any]:

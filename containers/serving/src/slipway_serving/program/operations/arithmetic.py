@@ -86,9 +86,10 @@ def bucket(step: Step) -> Run:
 def spark_bucket(step: Step) -> Run:
     """Return the number of the interval between ``splits``; the last one holds its upper limit too.
 
-    Not-a-number gets the number after the last one with ``keep``; programs from before there was ``keep`` refuse it.
+    ``nulls`` says what becomes of not-a-number: ``keep`` gives it the number after the last one, ``pass`` leaves it as
+    it is; ``refuse`` is what programs do that do not say.
     """
-    splits, keep = np.asarray(step["splits"], float), step.get("keep", False)
+    splits, nulls = np.asarray(step["splits"], float), step.get("nulls", "refuse")
     last = len(splits) - 2
 
     def run(matrix: np.ndarray) -> np.ndarray:
@@ -97,9 +98,9 @@ def spark_bucket(step: Step) -> Run:
         absent = np.isnan(matrix)
         if (buckets < 0).any() or ((buckets > last) & ~absent).any():
             raise NotCoveredError("a number outside all intervals")
-        if not keep and absent.any():
+        if nulls == "refuse" and absent.any():
             raise NotCoveredError("a null or not-a-number")
-        found: np.ndarray = np.where(absent, last + 1.0, buckets)
+        found: np.ndarray = np.where(absent, last + 1.0 if nulls == "keep" else np.nan, buckets)
         return found
 
     return run
