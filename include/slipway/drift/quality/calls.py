@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,6 @@ def calls_of(batch: CaptureBatch, schema: ModelSchema, policy: QualityPolicy) ->
         slices; None when it has no answers.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     names, events = batch.rows.schema.names, batch.events
     inputs = {column.name for column in schema.inputs}
@@ -38,36 +38,76 @@ def calls_of(batch: CaptureBatch, schema: ModelSchema, policy: QualityPolicy) ->
     prediction = policy.prediction or (answers[-1] if answers else None)
     if events is None or prediction not in names:
         return None
-    if policy.exact:
-        keys = id_keys(events.column("inference_id"), events.column("row"))
-    elif all(name in names for name in policy.key):
-        keys = make_keys([batch.rows.column(name) for name in policy.key])
-    else:
-        keys = pa.nulls(batch.rows.num_rows, pa.string())
-    times = pc.fill_null(pc.cast(events.column("time"), pa.int64()), 0)
     slices = {name: batch.rows.column(name) for name in policy.slices if name in names}
-    return pa.table({"key": keys, "time": times, "answer": batch.rows.column(prediction), **slices})
+    named = _named(batch.rows, events, policy)
+    return pa.table({**named, "answer": batch.rows.column(prediction), **slices})
 
 
-def outcomes_of(calls: pa.Table, labels: pa.Table, policy: QualityPolicy) -> NDArray[np.int64]:
+def rivals_of(batches: Iterable[CaptureBatch], calls: pa.Table, policy: QualityPolicy) -> pa.Table:
+    """Take from other calls what an outcome may belong to instead.
+
+    Args:
+        batches: Captured calls with their events, such as those that came after a window.
+        calls: From :func:`calls_of`; only its keys matter.
+        policy: The rules.
+
+    Returns:
+        ``key`` and ``time`` of the rows whose key ``calls`` has too.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    keys = pc.unique(calls["key"].combine_chunks().drop_null())
+    found = [pa.table({"key": pa.array([], pa.string()), "time": pa.array([], pa.int64())})]
+    for batch in batches:
+        if batch.events is not None:
+            named = pa.table(_named(batch.rows, batch.events, policy))
+            found.append(named.filter(pc.is_in(named["key"], value_set=keys)))
+    return pa.concat_tables(found)
+
+
+def outcomes_of(
+    calls: pa.Table, labels: pa.Table, policy: QualityPolicy, rivals: pa.Table | None = None
+) -> NDArray[np.int64]:
     """Find the outcome of each row, see :func:`slipway.drift.quality.join.join_labels`.
 
     Args:
         calls: From :func:`calls_of`.
         labels: What :func:`slipway.drift.quality.labels.read_labels` gave.
         policy: The rules.
+        rivals: From :func:`rivals_of`; outcomes that belong to them are nobody's here.
 
     Returns:
-        For each row the index of its outcome, -1 without one.
+        For each row of ``calls`` the index of its outcome, -1 without one.
     """
-    return join_labels(
-        calls["key"].combine_chunks(),
-        calls["time"].to_numpy(),
+    import pyarrow as pa
+
+    asked = calls.select(["key", "time"])
+    if rivals is not None:
+        asked = pa.concat_tables([asked, rivals])
+    found = join_labels(
+        asked["key"].combine_chunks(),
+        asked["time"].to_numpy(),
         labels["key"].combine_chunks(),
         labels["time"].to_numpy(),
         int(policy.wait.total_seconds() * 1_000_000),
         exact=policy.exact,
     )
+    return found[: calls.num_rows]
+
+
+def _named(rows: pa.RecordBatch, events: pa.RecordBatch, policy: QualityPolicy) -> dict[str, Any]:
+    """What an outcome finds its call by: the key of each row, and its time."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if policy.exact:
+        keys = id_keys(events.column("inference_id"), events.column("row"))
+    elif all(name in rows.schema.names for name in policy.key):
+        keys = pc.cast(make_keys([rows.column(name) for name in policy.key]), pa.string())
+    else:
+        keys = pa.nulls(rows.num_rows, pa.string())
+    return {"key": keys, "time": pc.fill_null(pc.cast(events.column("time"), pa.int64()), 0)}
 
 
 def numbers_of(column: Any) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.drift.capture.reader import CaptureBatch
-from slipway.drift.quality.calls import calls_of, numbers_of, outcomes_of, texts_of
+from slipway.drift.quality.calls import calls_of, numbers_of, outcomes_of, rivals_of, texts_of
 from slipway.drift.quality.policy import QualityPolicy
 from slipway.drift.quality.tally import Tally, count_binary, count_classes, count_regression
 from slipway.drift.schema import ModelSchema
@@ -23,7 +23,13 @@ REST = "(others)"
 Slices = dict[tuple[str, str], Tally]
 
 
-def measure(batches: Iterable[CaptureBatch], labels: pa.Table, schema: ModelSchema, policy: QualityPolicy) -> Slices:
+def measure(
+    batches: Iterable[CaptureBatch],
+    labels: pa.Table,
+    schema: ModelSchema,
+    policy: QualityPolicy,
+    later: Iterable[CaptureBatch] = (),
+) -> Slices:
     """Join calls with their outcomes and count.
 
     Args:
@@ -31,6 +37,8 @@ def measure(batches: Iterable[CaptureBatch], labels: pa.Table, schema: ModelSche
         labels: What :func:`slipway.drift.quality.labels.read_labels` gave.
         schema: The model's.
         policy: The rules.
+        later: Captured calls, with their events, that do not count, and may be those that outcomes belong to; only read
+            when there are outcomes.
 
     Returns:
         Tallies by (feature, value); :data:`WHOLE` is all rows.
@@ -42,7 +50,7 @@ def measure(batches: Iterable[CaptureBatch], labels: pa.Table, schema: ModelSche
     if not calls:
         return {WHOLE: Tally()}
     table = pa.concat_tables(calls, promote_options="permissive").combine_chunks()
-    chosen = outcomes_of(table, labels, policy)
+    chosen = outcomes_of(table, labels, policy, rivals_of(later, table, policy) if len(labels) else None)
     outcomes = labels["label"].take(pa.array(np.where(chosen >= 0, chosen, 0))) if len(labels) else None
     joined = np.flatnonzero(chosen >= 0)
     found: Slices = {WHOLE: _count(table, outcomes, joined, table.num_rows, policy)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -155,6 +156,8 @@ def _slice(name: tuple[str, str], tally: Tally, policy: QualityPolicy, alpha: fl
     metrics = {}
     for metric, estimate in found.items():
         low, high = estimate.interval(SHOWN_ALPHA)
+        if math.isinf(low) or math.isinf(high):  # too few rows, or rows without any spread
+            continue
         metrics[metric] = Metric(value=estimate.value, low=low, high=high, rows=estimate.rows)
     broken = tuple(
         f"{metric} {comparator} {number:g}"

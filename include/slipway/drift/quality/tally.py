@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slipway.drift.quality.interval import Estimate, mean, normal, proportion, root
+from slipway.drift.quality.interval import Estimate, area, mean, proportion, root
 
 Task = Literal["binary", "multiclass", "regression"]
 
@@ -100,8 +100,8 @@ def _binary(tally: Tally) -> dict[str, Estimate]:
     positives = int(tally.scores[1].sum())
     found = {
         "accuracy": proportion(sums["hits"], rows),
-        "brier": mean(sums["brier"], sums["brier_squares"], rows),
-        "logLoss": mean(sums["loss"], sums["loss_squares"], rows),
+        "brier": mean(sums["brier"], sums["brier_squares"], rows, 0.0, 1.0),
+        "logLoss": mean(sums["loss"], sums["loss_squares"], rows, 0.0, -math.log(_CLIP)),
     }
     if sums["said"]:
         found["precision"] = proportion(sums["right"], int(sums["said"]))
@@ -117,18 +117,19 @@ def _area(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Estimat
     n, m = int(negatives.sum()), int(positives.sum())
     beaten = (np.cumsum(negatives) - negatives / 2) / n  # share of negatives below each score
     beating = 1 - (np.cumsum(positives) - positives / 2) / m
-    area = float((beaten * positives).sum() / m)
-    of_positives = float((positives * (beaten - area) ** 2).sum() / max(m - 1, 1))
-    of_negatives = float((negatives * (beating - area) ** 2).sum() / max(n - 1, 1))
-    return normal(area, math.sqrt(of_positives / m + of_negatives / n), n + m, 0.0, 1.0)
+    value = float((beaten * positives).sum() / m)
+    of_positives = float((positives * (beaten - value) ** 2).sum() / max(m - 1, 1))
+    of_negatives = float((negatives * (beating - value) ** 2).sum() / max(n - 1, 1))
+    known = of_positives > 0 and of_negatives > 0
+    return area(value, math.sqrt(of_positives / m + of_negatives / n) if known else 0.0, m, n)
 
 
 def _regression(tally: Tally) -> dict[str, Estimate]:
     sums, rows = tally.sums, tally.rows
-    square = mean(sums["squares"], sums["fourths"], rows)
+    square = mean(sums["squares"], sums["fourths"], rows, 0.0)
     return {
         "bias": mean(sums["error"], sums["squares"], rows),
-        "mae": mean(sums["absolute"], sums["squares"], rows),
+        "mae": mean(sums["absolute"], sums["squares"], rows, 0.0),
         "mse": square,
         "rmse": root(square),
     }

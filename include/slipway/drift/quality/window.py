@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from slipway.aws_errors import aws_call
@@ -18,6 +18,7 @@ from slipway.drift.store import DriftStore
 from slipway.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from mypy_boto3_s3 import S3Client
 
 
@@ -48,6 +49,8 @@ def measure_quality(
     """Measure one window.
 
     Memory grows with the calls of the window by key, time, answer and slices of each row, not by what else was sent.
+    With ``policy.key`` an outcome may belong to a call after the window: keys and times of those are read too, as far
+    as the latest outcome and ``policy.wait`` reach, and kept where the window has their key.
 
     Args:
         store: Where the captures lie.
@@ -59,14 +62,26 @@ def measure_quality(
         alpha: Chance of a false alarm of this run.
     """
     since, until = window
+    variants = list(variants)
     found = store.captures(variants, since, until) if since < until else []
     labels, refused = read_labels(label_files, policy)
-    verdict, bounds, slices = judge_quality(
-        measure(_batches(store, found, schema), labels, schema, policy), policy, alpha
-    )
+    last = _latest(labels, until, policy)
+    later = store.captures(variants, until, last) if found and last > until else []
+    tallies = measure(_batches(store, found, schema), labels, schema, policy, _batches(store, later, schema))
+    verdict, bounds, slices = judge_quality(tallies, policy, alpha)
     return QualityReport(
         since=min(since, until), until=until, verdict=verdict, bounds=bounds, slices=slices, refused=refused
     )
+
+
+def _latest(labels: pa.Table, until: datetime, policy: QualityPolicy) -> datetime:
+    """Until when a call may have been made that one of the outcomes belongs to."""
+    import pyarrow.compute as pc
+
+    if policy.exact or not len(labels):
+        return until
+    latest_seconds = pc.max(labels["time"]).as_py() / 1_000_000 + 1
+    return datetime.fromtimestamp(min(latest_seconds, (until + policy.wait).timestamp()), UTC)
 
 
 def label_files(

@@ -107,8 +107,9 @@ class World:
         self.s3.put_object(Bucket=BUCKET, Key=key, Body="\n".join(lines).encode())
 
     def outcomes(self, frame: pd.DataFrame, at: datetime, *, name: str = "a", wrong: float = 0.0) -> None:
-        """What became of the calls: the answer was x, and was off by ``wrong``."""
-        told = pd.DataFrame({"c": frame.c, "x": frame.x, "label": frame.x + wrong, "time": at.isoformat()})
+        """What became of the calls: the answer was x, and was off by about ``wrong``."""
+        label = frame.x + wrong + np.resize([-0.01, 0.02], len(frame))
+        told = pd.DataFrame({"c": frame.c, "x": frame.x, "label": label, "time": at.isoformat()})
         self.s3.put_object(Bucket=BUCKET, Key=f"outcomes/{name}.csv", Body=told.to_csv(index=False).encode())
 
     def with_outcomes(self, **quality: Any) -> None:
@@ -495,6 +496,18 @@ def test_worse_answers_are_told_once_and_again_when_they_are_good(world: World) 
     world.outcomes(asked, NOON - timedelta(hours=10), name="b")  # corrections
     world.run(NOON + timedelta(hours=2))
     assert [each["Subject"] for each in world.told()] == ["flights quality is good"]
+
+
+def test_outcomes_of_later_calls_with_the_same_key_are_not_held_against_earlier_answers(world: World) -> None:
+    world.log_baseline(rows(10_000))
+    world.with_outcomes()
+    asked = rows(500, seed=2)
+    world.capture(asked, NOON - timedelta(hours=30))
+    world.outcomes(asked, NOON - timedelta(hours=28))
+    world.capture(asked, NOON - timedelta(hours=10))  # not old enough to be counted itself
+    world.outcomes(asked, NOON - timedelta(hours=9), name="b", wrong=2.0)
+    world.run(NOON)
+    assert (world.quality["verdict"], world.quality["calls"], world.quality["rows"]) == ("GOOD", 500, 500)
 
 
 def test_quality_that_fails_is_told_once_and_drift_is_published_all_the_same(world: World) -> None:

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import pytest
 
 from slipway.drift.quality.measure import WHOLE
 from slipway.drift.quality.policy import QualityPolicy
 from slipway.drift.quality.report import QualityVerdict, judge_quality
-from slipway.drift.quality.tally import Tally, count_binary
+from slipway.drift.quality.tally import Tally, count_binary, count_regression
 
 
 def policy(**changes: Any) -> QualityPolicy:
@@ -72,3 +73,63 @@ def test_a_bad_slice_is_named_though_the_whole_is_good() -> None:
 def test_a_small_slice_says_nothing() -> None:
     parts = {WHOLE: tally(950, 50), ("origin", "X"): tally(0, 20)}
     assert judge_quality(parts, policy(), 0.01)[2][1].metrics == {}
+
+
+def ranked(positives: list[float], negatives: list[float]) -> Tally:
+    scores = np.array(positives + negatives)
+    return count_binary(scores, np.array([1.0] * len(positives) + [0.0] * len(negatives)), len(scores))
+
+
+AREA = (("areaUnderROC", ">=", 0.7),)
+
+
+def test_an_area_of_a_few_rows_of_a_class_is_no_verdict() -> None:
+    for few in (1, 9):
+        rest = np.linspace(0.4, 0.6, 500).tolist()
+        assert verdict(ranked([0.1] * few, rest), expect=AREA) is QualityVerdict.INCONCLUSIVE
+        assert verdict(ranked([0.9] * few, rest), expect=AREA) is QualityVerdict.INCONCLUSIVE
+        assert verdict(ranked(rest, [0.9] * few), expect=AREA) is QualityVerdict.INCONCLUSIVE
+    assert judge_quality({WHOLE: ranked([0.1], [0.5, 0.6, 0.7])}, policy(expect=AREA), 0.01)[1][0].kept is None
+
+
+def test_an_area_without_a_fault_is_as_certain_as_its_smaller_class_has_rows() -> None:
+    for rows, found in ((10, None), (500, True)):
+        whole = ranked(np.linspace(0.6, 0.9, rows).tolist(), np.linspace(0.1, 0.4, 5000).tolist())
+        assert judge_quality({WHOLE: whole}, policy(expect=AREA), 0.01)[1][0].kept is found
+    reversed_ = ranked(np.linspace(0.1, 0.4, 500).tolist(), np.linspace(0.6, 0.9, 5000).tolist())
+    assert verdict(reversed_, expect=AREA) is QualityVerdict.DEGRADED
+
+
+@pytest.mark.parametrize(
+    ("metric", "bound"), [("mae", 0.5), ("mse", 0.5), ("rmse", 0.5), ("brier", 0.1), ("logLoss", 0.5)]
+)
+def test_means_of_a_few_rows_and_of_equal_errors_prove_nothing_good(metric: str, bound: float) -> None:
+    def found(error: float, rows: int) -> QualityVerdict:
+        task = "binary" if metric in {"brier", "logLoss"} else "regression"
+        scores = np.full(rows, error)
+        count = count_binary if task == "binary" else count_regression
+        return verdict(count(scores, np.zeros(rows), rows), task=task, expect=((metric, "<=", bound),))
+
+    for rows in (1, 2, 29):
+        assert found(0.9, rows) is QualityVerdict.INCONCLUSIVE
+        assert found(0.0, rows) is QualityVerdict.INCONCLUSIVE
+    assert found(0.9, 1000) is QualityVerdict.DEGRADED, "no answer is better than right"
+    unbounded = metric in {"mae", "mse", "rmse"}
+    assert found(0.0, 1000) is (QualityVerdict.INCONCLUSIVE if unbounded else QualityVerdict.GOOD)
+
+
+def test_a_bias_of_equal_errors_is_not_known() -> None:
+    whole = count_regression(np.full(1000, 7.0), np.zeros(1000), 1000)
+    word, _, slices = judge_quality({WHOLE: whole}, policy(task="regression", expect=(("bias", "<=", 1.0),)), 0.01)
+    assert word is QualityVerdict.INCONCLUSIVE
+    assert "bias" not in slices[0].metrics
+
+
+def test_a_slice_of_a_few_rows_of_a_class_breaks_no_bound() -> None:
+    whole = ranked(np.linspace(0.3, 0.9, 500).tolist(), np.linspace(0.1, 0.5, 500).tolist())
+    part = ranked([0.1] * 5, np.linspace(0.2, 0.5, 100).tolist())
+    _, _, slices = judge_quality({WHOLE: whole, ("origin", "EWR"): part}, policy(expect=AREA), 0.01)
+    assert slices[1].broken == ()
+    many = ranked([0.1] * 50, np.linspace(0.2, 0.5, 100).tolist())
+    _, _, slices = judge_quality({WHOLE: whole, ("origin", "EWR"): many}, policy(expect=AREA), 0.01)
+    assert slices[1].broken == ("areaUnderROC >= 0.7",)
