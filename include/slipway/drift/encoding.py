@@ -29,6 +29,7 @@ def to_json(profile: Profile) -> dict[str, Any]:
         "format": FORMAT,
         "bins": profile.bins_digest,
         "rows": profile.rows,
+        "calls": profile.calls,
         "first": profile.first.isoformat() if profile.first else None,
         "last": profile.last.isoformat() if profile.last else None,
         "rejected": dict(profile.rejected),
@@ -59,6 +60,7 @@ def from_json(document: Mapping[str, Any]) -> Profile:
         return Profile(
             bins_digest=document["bins"],
             rows=int(document["rows"]),
+            calls=int(document.get("calls", document["rows"])),
             columns={name: _column_from_json(column) for name, column in document["columns"].items()},
             first=_moment(document["first"]),
             last=_moment(document["last"]),

@@ -93,6 +93,8 @@ class Profile:
     bins_digest: str
     rows: int
     columns: Mapping[str, ColumnProfile]
+    calls: int = 0
+    """Captured calls that brought the rows; of rows that came otherwise, and in older profiles, the rows."""
     first: datetime | None = None
     last: datetime | None = None
     rejected: Mapping[str, int] = field(default_factory=dict)
@@ -102,8 +104,8 @@ class Profile:
 
     @property
     def unreadable(self) -> int:
-        """Captured calls that could not be read, whatever the reason (answers that are errors are no fault of them)."""
-        return sum(count for reason, count in self.rejected.items() if reason != ERROR_ANSWER)
+        """Captured calls that could not be read, see :func:`unreadable_calls`."""
+        return unreadable_calls(self.rejected)
 
     def merge(self, other: Profile) -> Profile:
         """The profile of both sets of rows together.
@@ -126,11 +128,21 @@ class Profile:
             bins_digest=self.bins_digest,
             rows=self.rows + other.rows,
             columns={name: _merge_columns(column, other.columns[name]) for name, column in self.columns.items()},
+            calls=self.calls + other.calls,
             first=min((at for at in (self.first, other.first) if at is not None), default=None),
             last=max((at for at in (self.last, other.last) if at is not None), default=None),
             rejected=_added(self.rejected, other.rejected),
             unknown_columns=keep_smallest_hashes(_added(self.unknown_columns, other.unknown_columns))[0],
         )
+
+
+def unreadable_calls(rejected: Mapping[str, int]) -> int:
+    """Return how many calls could not be read, whatever the reason; that an answer is an error is no fault of a call's.
+
+    Args:
+        rejected: Calls that were set aside, by reason.
+    """
+    return sum(count for reason, count in rejected.items() if reason != ERROR_ANSWER)
 
 
 def keep_smallest_hashes(counts: Mapping[str, int]) -> tuple[dict[str, int], int]:

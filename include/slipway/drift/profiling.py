@@ -27,7 +27,12 @@ def empty_profile(bins: BinSet) -> Profile:
 
 
 def profile_batch(
-    batch: pa.RecordBatch, bins: BinSet, *, first: datetime | None = None, last: datetime | None = None
+    batch: pa.RecordBatch,
+    bins: BinSet,
+    *,
+    calls: int | None = None,
+    first: datetime | None = None,
+    last: datetime | None = None,
 ) -> Profile:
     """Count one batch of rows over the baseline's bins.
 
@@ -35,6 +40,7 @@ def profile_batch(
         batch: Rows; a column that is watched and absent counts as missing in every row. Columns that are not watched
             are passed over.
         bins: The baseline's bins.
+        calls: How many calls brought the rows; as many as there are rows when None.
         first: Time of the first row, if known.
         last: Time of the last row, if known.
 
@@ -48,7 +54,14 @@ def profile_batch(
             columns[name] = _numeric(values, column, batch.num_rows)
         else:
             columns[name] = _categorical(values, column, batch.num_rows)
-    return Profile(bins_digest=bins.digest, rows=batch.num_rows, columns=columns, first=first, last=last)
+    return Profile(
+        bins_digest=bins.digest,
+        rows=batch.num_rows,
+        columns=columns,
+        calls=batch.num_rows if calls is None else calls,
+        first=first,
+        last=last,
+    )
 
 
 def finite_numbers(values: Any) -> NDArray[np.float64]:

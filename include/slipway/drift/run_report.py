@@ -54,6 +54,7 @@ class RunReport(BaseModel):
     status: Status
     verdict: str
     rows: int
+    calls: int | None = Field(None, description="calls that brought the rows; None in older documents")
     objects: int = Field(description="capture objects in the window")
     rejected: dict[str, int] = Field(description="calls that could not be read, by reason")
     unknown_columns: dict[str, int]
@@ -160,6 +161,7 @@ def make_run_report(
         status=status,
         verdict=judgement.verdict.value,
         rows=window.rows,
+        calls=window.calls,
         rejected=dict(window.rejected),
         unknown_columns=dict(window.unknown_columns),
         last_traffic=window.last,

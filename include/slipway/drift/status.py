@@ -7,13 +7,14 @@ cool-down and the budget allow it, so that drift cannot retrain in a loop.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from slipway.drift.judge import DriftVerdict, WindowJudgement
-from slipway.drift.profile import Profile
+from slipway.drift.profile import Profile, unreadable_calls
 from slipway.spec.monitor import MonitorSpec
 
 #: Share of captured calls that cannot be read beyond which the rest is not taken for the whole.
@@ -69,12 +70,25 @@ class Decision(BaseModel):
 
 def status_of(judgement: WindowJudgement, window: Profile) -> Status:
     """Return the status that a window gives."""
-    calls = window.rows + window.unreadable
-    if calls == 0:
+    if window.calls + window.unreadable == 0:
         return Status.NO_TRAFFIC
-    if window.unreadable / calls > MAX_UNREADABLE and judgement.verdict is not DriftVerdict.DRIFTED:
+    if (
+        unreadable_share(window.calls, window.rejected) > MAX_UNREADABLE
+        and judgement.verdict is not DriftVerdict.DRIFTED
+    ):
         return Status.UNREADABLE
     return Status.NO_TRAFFIC if judgement.verdict is DriftVerdict.NO_DATA else Status(judgement.verdict.value)
+
+
+def unreadable_share(calls: int, rejected: Mapping[str, int]) -> float:
+    """Return the share of calls that could not be read among those whose answer is no error, 0 to 1.
+
+    Args:
+        calls: Calls that could be read.
+        rejected: Calls that were set aside, by reason.
+    """
+    unreadable = unreadable_calls(rejected)
+    return unreadable / (calls + unreadable) if unreadable else 0.0
 
 
 def advance(

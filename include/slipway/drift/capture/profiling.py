@@ -48,6 +48,6 @@ def profile_captures(stream: ByteStream, schema: ModelSchema, bins: BinSet) -> t
     counts = CaptureCounts()
     profile = empty_profile(bins)
     for batch in read_captures(stream, schema, counts):
-        profile = profile.merge(profile_batch(batch.rows, bins, first=batch.first, last=batch.last))
+        profile = profile.merge(profile_batch(batch.rows, bins, calls=batch.calls, first=batch.first, last=batch.last))
     unknown = keep_smallest_hashes(counts.unknown_columns)[0]
     return dataclasses.replace(profile, rejected=dict(counts.rejected), unknown_columns=unknown), counts.kept

@@ -79,6 +79,7 @@ class CaptureBatch:
 
     Args:
         rows: Features and predictions; ``other`` types become text.
+        calls: How many calls they came in.
         first: Time of the earliest call among them.
         last: Time of the latest.
         events: For each row the inference id (the client's, else SageMaker's event id), its number in the request, and
@@ -86,6 +87,7 @@ class CaptureBatch:
     """
 
     rows: pa.RecordBatch
+    calls: int
     first: datetime | None
     last: datetime | None
     events: pa.RecordBatch | None = None
@@ -107,6 +109,7 @@ class _Group:
     columns: tuple[str, ...] | None
     text: bool
     raw: bool
+    calls: int = 0
     rows: list[Sequence[Any]] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
@@ -231,6 +234,7 @@ def _answers(side: dict[str, Any], rows: int) -> list[Any]:
 
 
 def _add(group: _Group, record: dict[str, Any], found: Rows, answers: list[Any] | None, *, events: bool) -> None:
+    group.calls += 1
     group.rows.extend(found.rows)
     size = len(found.rows)
     group.answers.extend(answers if answers is not None else [None] * size)
@@ -262,7 +266,7 @@ def _flush(groups: dict[_Form, _Group], known: _Known, counts: CaptureCounts) ->
                 counts.unknown_columns[name] += len(group.rows)
         arrays = input_arrays(known.schema, group.columns, group.rows, text=group.text, raw=group.raw)
         arrays |= answer_arrays(known.schema, group.answers)
-        yield CaptureBatch(batch_of(arrays), _time(group.first), _time(group.last), _events(group))
+        yield CaptureBatch(batch_of(arrays), group.calls, _time(group.first), _time(group.last), _events(group))
     groups.clear()
 
 

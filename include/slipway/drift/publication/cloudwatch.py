@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slipway.aws_errors import aws_call
+from slipway.canonical import content_digest
 from slipway.drift.effect import EFFECTS
 from slipway.drift.quality.report import QualityReport, QualityVerdict
 from slipway.drift.run_report import RunReport
-from slipway.drift.status import Status
+from slipway.drift.status import Status, unreadable_share
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -21,19 +22,23 @@ if TYPE_CHECKING:
 NAMESPACE = "Slipway/Drift"
 MODEL_MONITOR_NAMESPACE = "/aws/sagemaker/Endpoints/data-metric"
 _METRICS_PER_CALL = 500
+#: Limits of CloudWatch's Dimension: ASCII without control characters, something else than spaces, no colon in front.
+#: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
+_DIMENSION_CHARACTERS = 1024
+_NO_DIMENSION = re.compile(r"[^\x20-\x7e]|^:|^\s*$")
 Datum = dict[str, Any]
 
 
 def drift_metrics(report: RunReport) -> list[Datum]:
     """Return Slipway's metrics: one set for the service, two metrics for each column."""
-    calls = report.rows + sum(report.rejected.values())
+    calls = report.rows if report.calls is None else report.calls
     totals = {
         "Drifted": float(report.status is Status.DRIFTED),
         "DriftedColumns": float(len(report.drifted_columns)),
         "Rows": float(report.rows),
         "NoTraffic": float(report.status is Status.NO_TRAFFIC),
         "Unreadable": float(report.status is Status.UNREADABLE),
-        "UnreadableShare": sum(report.rejected.values()) / calls if calls else 0.0,
+        "UnreadableShare": unreadable_share(calls, report.rejected),
     }
     service = {"Service": report.service}
     data = [_datum(report, name, value, service) for name, value in totals.items()]
@@ -85,6 +90,19 @@ def effects(report: RunReport) -> dict[str, float]:
     return {each.column: each.value for each in report.findings if each.statistic in EFFECTS}
 
 
+def dimension_value(text: str) -> str:
+    """Return a text as CloudWatch takes it for the value of a dimension.
+
+    Where something has to be replaced or cut off, a part of the text's hash is added: names in other scripts would
+    otherwise all become the same underscores.
+    """
+    cleaned = _NO_DIMENSION.sub("_", text)
+    if cleaned == text and len(text) <= _DIMENSION_CHARACTERS:
+        return text
+    mark = f"~{content_digest(text)[:6]}"
+    return cleaned[: _DIMENSION_CHARACTERS - len(mark)] + mark
+
+
 def put_metrics(cloudwatch: CloudWatchClient, namespace: str, data: Sequence[Datum]) -> None:
     """Send metrics.
 
@@ -113,7 +131,7 @@ def _set(values: Mapping[str, float]) -> dict[str, float]:
 def _datum(report: RunReport, name: str, value: float | None, dimensions: Mapping[str, str]) -> Datum:
     datum: Datum = {
         "MetricName": name[:255],
-        "Dimensions": [{"Name": key, "Value": text[:1024]} for key, text in dimensions.items()],
+        "Dimensions": [{"Name": key, "Value": dimension_value(text)} for key, text in dimensions.items()],
         "Timestamp": report.until,
     }
     return datum if value is None else {**datum, "Value": value}

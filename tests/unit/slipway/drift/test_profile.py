@@ -220,3 +220,13 @@ def test_the_compact_form_is_compact():
     bins = BinSet({f"n{i}": NumericBins.of(rng.normal(size=5000)) for i in range(25)})
     batch = pa.record_batch({name: pa.array(rng.normal(size=5000)) for name in bins.columns})
     assert len(to_bytes(profile_batch(batch, bins))) < 25 * 1500
+
+
+def test_calls_add_up_and_older_profiles_had_one_for_each_row():
+    rows = batch_of([(1.0, "a"), (2.0, "b"), (3.0, "b")])
+    both = profile_batch(rows, BINS, calls=2).merge(profile_batch(rows, BINS))
+    assert (both.rows, both.calls) == (6, 5)
+    assert from_bytes(to_bytes(both)).calls == 5
+    older = to_json(both)
+    del older["calls"]
+    assert from_json(older).calls == 6

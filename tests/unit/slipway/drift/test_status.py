@@ -2,8 +2,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from slipway.drift.judge import DriftVerdict, WindowJudgement
 from slipway.drift.policy import policy_of, runs_per_year
-from slipway.drift.status import MonitorState, Status, advance, decide
+from slipway.drift.profile import Profile
+from slipway.drift.status import MonitorState, Status, advance, decide, status_of, unreadable_share
 from slipway.spec.monitor import MonitorSpec
 
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
@@ -125,3 +127,27 @@ def test_the_policy_is_the_specs():
     policy = policy_of(MonitorSpec(schedule="@weekly", tolerance=0.2, rate_tolerance=0.01, false_alarms_per_year=2))
     assert (policy.tolerance, policy.rate_tolerance) == (0.2, 0.01)
     assert policy.alpha == pytest.approx(2 / 52.2, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("calls", "rejected", "found"),
+    [
+        (10, {"bad_request": 10}, Status.UNREADABLE),
+        (10, {"not_json": 1}, Status.UNREADABLE),
+        (100, {"not_json": 5}, Status.STABLE),
+        (100, {"not_json": 6}, Status.UNREADABLE),
+        (10, {"error_answer": 10}, Status.STABLE),
+        (0, {"error_answer": 10}, Status.NO_TRAFFIC),
+        (0, {"not_json": 1}, Status.UNREADABLE),
+        (0, {}, Status.NO_TRAFFIC),
+    ],
+)
+def test_unreadable_calls_are_held_against_calls_however_many_rows_these_bring(calls, rejected, found):
+    window = Profile("b", rows=100 * calls, columns={}, calls=calls, rejected=rejected)
+    verdict = DriftVerdict.STABLE if calls else DriftVerdict.NO_DATA
+    assert status_of(WindowJudgement(verdict, window.rows, 0.01, ()), window) is found
+
+
+def test_answers_that_are_errors_are_no_unreadable_calls():
+    assert unreadable_share(10, {"bad_request": 10, "error_answer": 80}) == 0.5
+    assert unreadable_share(0, {"error_answer": 80}) == 0.0

@@ -31,7 +31,7 @@ def page_of(columns: int, *, moved: str) -> str:
     window = profile_batch(batch, reference.bins)
     judgement = judge(reference.baseline, window, DriftPolicy())
     known = {"status", "verdict", "rows", "rejected", "unknown_columns", "last_traffic", "alpha"}
-    known |= {"baseline", "findings", "measures", "blind", "schema_version"}
+    known |= {"baseline", "findings", "measures", "blind", "calls", "schema_version"}
     facts: dict[str, Any] = run(0, []).model_dump(exclude=known)
     report = make_run_report(judgement, reference, window, status=status_of(judgement, window), **facts)
     return make_page(report, reference, window)
