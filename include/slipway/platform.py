@@ -65,7 +65,8 @@ class Platform(Section):
         description="S3 bucket of artifacts, releases, state and ledger; {account_id} and {region} are filled in.",
     )
     execution_role: RoleReference = Field(
-        description="IAM role as which endpoints run, name or ARN; a stage of a service may name another."
+        description="IAM role that endpoints run as, name or ARN; a stage of a service may name another. It pulls from "
+        "ECR, writes logs and metrics, and writes captured traffic to `captures/` in the bucket."
     )
     ecr_repository_prefix: RepositoryPrefix = Field(
         "slipway", description="The repository of a service is `<prefix>/<service>`."

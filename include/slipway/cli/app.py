@@ -374,7 +374,8 @@ def make_trainer(
     python: Annotated[
         str | None,
         typer.Option(
-            help="Python of the image, as 3.11: the one that the champion was trained with; else this one's.",
+            help="Python of the image, such as 3.11; it should be the one that the champion was trained with "
+            "(default: this interpreter's).",
             show_default=False,
         ),
     ] = None,

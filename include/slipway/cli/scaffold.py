@@ -1,4 +1,4 @@
-"""``slipway init`` and ``slipway services new``: files to begin with, never over existing ones."""
+"""``slipway init`` and ``slipway services new``: files to begin with, never over existing ones but the schema."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ owner: {owner}
 stages:
   dev: {{instance_type: ml.m5.large, keep_hours: 24}}
   prod: {{instance_type: {instance_type}, instances: {{min: 2, max: 2}}}}
+# Approvers by their ids in Airflow: user names with the simple auth manager, numbers such as "7" with FAB.
 # approval: {{approver_ids: [alice, bob], timeout_hours: 72}}
 # promote: {{weights_pct: [5, 25, 50], bake_minutes: 10, latency_slo_ms: 200}}
 # security: {{subnets: [subnet-…], security_group_ids: [sg-…]}}
@@ -34,7 +35,8 @@ _PLATFORM = """\
 # S3 bucket of artifacts, releases, state and ledger. {account_id} and {region} are filled in from the connection.
 artifact_bucket: slipway-{account_id}-{region}
 
-# IAM role as which endpoints run, name or ARN: it reads the bucket and the ECR repositories. Make it, or name yours.
+# IAM role that endpoints run as, name or ARN. It pulls from ECR, writes logs and metrics, and writes captured traffic
+# to `captures/` in the bucket. Make it, or name yours.
 execution_role: slipway-sagemaker-execution
 
 # The repository of a service is <prefix>/<service>.
@@ -72,7 +74,7 @@ A project folder of Slipway. Point Airflow and the command line at it with `SLIP
 | `expectations/` | Great Expectations suites for retraining, one per service |
 | `retrainers/` | your own `Retrainer` classes, when the standard retraining does not fit |
 | `hooks/` | your own functions that a promotion asks, see `promote.hooks` |
-| `service.schema.json` | the JSON Schema by which editors complete service files; `slipway services schema` prints it |
+| `service.schema.json` | the JSON Schema by which editors complete service files; `slipway services new` renews it |
 
 Check everything with `slipway services validate`. On AWS, before the first deployment: the IAM role of `platform.yaml`,
 the bucket, and the two Airflow connections that it names.
@@ -90,7 +92,7 @@ def init_project(folder: Path) -> None:
     texts = {
         "platform.yaml": _PLATFORM,
         "README.md": _README,
-        SCHEMA_FILE: json.dumps(service_schema(), indent=2) + "\n",
+        SCHEMA_FILE: _schema_text(),
         "services/.gitkeep": "",
         "expectations/.gitkeep": "",
         "retrainers/.gitkeep": "",
@@ -103,7 +105,7 @@ def init_project(folder: Path) -> None:
 
 
 def new_service(name: str, *, model: str, owner: str, instance_type: str, project: Path | None) -> None:
-    """Write the file of a new service.
+    """Write the file of a new service, and the schema that it names unless that is there as it should be.
 
     Raises:
         InvalidInputError: a value is not valid, or the service or the model has a file already.
@@ -119,6 +121,22 @@ def new_service(name: str, *, model: str, owner: str, instance_type: str, projec
     _write_new(path, _SERVICE.format(schema_file=SCHEMA_FILE, **fields))
     load_spec(path)
     typer.echo(f"wrote {path}; every field: docs/services.md")
+    _renew_schema(folder / SCHEMA_FILE)
+
+
+def _schema_text() -> str:
+    return json.dumps(service_schema(), indent=2) + "\n"
+
+
+def _renew_schema(path: Path) -> None:
+    text = _schema_text()
+    try:
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from error
+    typer.echo(f"wrote {path}, by which editors complete it")
 
 
 def _check_values(name: str, model: str, owner: str, instance_type: str) -> None:

@@ -41,7 +41,9 @@ class ApprovalSpec(Section):
         (),
         strict=False,
         max_length=100,
-        description="Airflow users who may approve; empty: everybody who may run the DAG.",
+        description="Ids of the Airflow users who may approve, as the auth manager has them: the user name with the "
+        'simple auth manager, the user\'s number (as text, "7") with FAB, the user id with Keycloak; empty: everybody '
+        "who may run the DAG.",
     )
     timeout_hours: float = Field(72.0, gt=0, le=8760, description="Hours after which an unanswered release is refused.")
     valid_hours: float = Field(

@@ -110,6 +110,30 @@ def test_init_where_no_folder_can_be(tmp_path: Path, slipway: Slipway) -> None:
     assert "cannot be written" in done.stderr
 
 
+@pytest.mark.parametrize("there", [None, "{}\n"])
+def test_new_sees_to_the_schema_that_its_file_names(project: Path, slipway: Slipway, there: str | None) -> None:
+    schema = project / "service.schema.json"
+    if there is not None:
+        schema.write_text(there)
+    done = slipway("services", "new", "churn", "--model", "m", "--owner", "o")
+    assert done.exit_code == 0, done.output
+    assert f"wrote {schema}" in done.stdout
+    first_line = (project / "services" / "churn.yaml").read_text().splitlines()[0]
+    named = project / "services" / first_line.removeprefix("# yaml-language-server: $schema=")
+    assert json.loads(named.read_text()) == json.loads(slipway("services", "schema").stdout)
+    again = slipway("services", "new", "flows", "--model", "m2", "--owner", "o")
+    assert again.exit_code == 0
+    assert str(schema) not in again.stdout
+
+
+def test_a_schema_that_cannot_be_written_is_said_and_the_service_stays(project: Path, slipway: Slipway) -> None:
+    (project / "service.schema.json").mkdir()
+    done = slipway("services", "new", "churn", "--model", "m", "--owner", "o")
+    assert done.exit_code == 2
+    assert "service.schema.json cannot be written" in done.stderr
+    assert slipway("services", "validate", str(project / "services" / "churn.yaml")).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
