@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from slipway.drift.capture.lists import packed
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 #: What stands for "no value" in CSV, as in pandas.
 _CSV_MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A", "n/a"})
 _TEXT = Column("", "string")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+#: What is beyond does not fit into Arrow's microseconds.
+_MOST_MILLISECONDS = 2**63 // 1000
 
 
 def input_arrays(
@@ -165,17 +171,51 @@ def batch_of(arrays: dict[str, pa.Array]) -> pa.RecordBatch:
 
 
 def _as_times(values: Sequence[Any]) -> pa.Array:
-    """Times as ISO text, or as milliseconds since 1970 as pandas writes them."""
+    """Times as ISO text, or as milliseconds since 1970 as pandas writes them; one by one where Arrow reads not all."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     try:
-        if all(isinstance(value, int | None) for value in values):
+        if all(value is None or type(value) is int for value in values):
             return pc.cast(pa.array(values, pa.int64()), pa.timestamp("ms")).cast(pa.timestamp("us"))
         texts = _texts([value.removesuffix("Z") if isinstance(value, str) else value for value in values])
         return pc.cast(texts, pa.timestamp("us"))
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return _texts([_text(value) for value in values])
+        return _times_or_texts(values)
+
+
+def _times_or_texts(values: Sequence[Any]) -> pa.Array:
+    """Times when all values are; else texts, as Arrow has no column of both: of a time its seconds since 1970.
+
+    Those are what a profile reads. Anything else shall be a mismatch to it, so what looks like a number is quoted.
+    """
+    import pyarrow as pa
+
+    found = [None if value is None else _micros(value) for value in values]
+    if all(micros is not None or value is None for value, micros in zip(values, found, strict=True)):
+        return pa.array(found, pa.int64()).cast(pa.timestamp("us"))
+    pairs = zip(values, found, strict=True)
+    return _texts([_no_number(_text(value)) if micros is None else repr(micros / 1e6) for value, micros in pairs])
+
+
+def _no_number(text: str | None) -> str | None:
+    try:
+        return text if text is None or math.isnan(float(text)) else json.dumps(text)
+    except ValueError:
+        return text
+
+
+def _micros(value: Any) -> int | None:
+    """Microseconds since 1970 of what pandas would take for a time, nanoseconds cut off; None for anything else."""
+    if type(value) is int:
+        return value * 1000 if abs(value) < _MOST_MILLISECONDS else None
+    if not isinstance(value, str):
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
 def _texts(values: Sequence[Any]) -> pa.Array:
