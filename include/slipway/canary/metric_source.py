@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from slipway.aws_errors import aws_call
 from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
 from slipway.canary.window import MetricWindow
 from slipway.errors import AwsUnavailableError
@@ -80,7 +81,8 @@ class CloudWatchMetricSource:
             Counts of ``error``, ``slow`` and ``rejected``.
 
         Raises:
-            AwsUnavailableError: CloudWatch says that it could not read one of the metrics.
+            AwsUnavailableError: CloudWatch does not answer, or says that it could not read one of the metrics.
+            SlipwayError: CloudWatch throttles or refuses.
         """
         if window.periods == 0:
             return {name: ComparisonCounts(()) for name in COMPARISONS}
@@ -95,11 +97,12 @@ class CloudWatchMetricSource:
             EndTime=window.end,
             ScanBy="TimestampAscending",
         )
-        for page in pages:
-            for result in page["MetricDataResults"]:
-                self._require_read(result)
-                points = zip(result["Timestamps"], result["Values"], strict=True)
-                series.setdefault(result["Id"], {}).update(points)
+        with aws_call(f"read the metrics of {self._endpoint}"):
+            results = [result for page in pages for result in page["MetricDataResults"]]
+        for result in results:
+            self._require_read(result)
+            points = zip(result["Timestamps"], result["Values"], strict=True)
+            series.setdefault(result["Id"], {}).update(points)
         return series
 
     def _require_read(self, result: Mapping[str, Any]) -> None:

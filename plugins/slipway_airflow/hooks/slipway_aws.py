@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
+from slipway.aws_errors import aws_call
 from slipway.errors import InvalidInputError
 
 WAITERS = Path(__file__).parents[1] / "waiters" / "endpoint.json"
@@ -41,11 +42,22 @@ class SlipwayAwsHook(AwsBaseHook):
         :param service: botocore's name of the service, e.g. ``s3`` or ``sagemaker-runtime``.
         :param region_name: Another region than the hook's.
         :return: A boto3 client; the same one at each call.
+        :raises SlipwayError: the role of the connection cannot be assumed, now or at all.
         """
         key = (service, region_name)
         if key not in self._clients:
-            self._clients[key] = self._hook_of(service, region_name).get_client_type()
+            with aws_call(f"use the connection {self.aws_conn_id}"):
+                self._clients[key] = self._hook_of(service, region_name).get_client_type()
         return self._clients[key]
+
+    @property
+    def account_id(self) -> str:
+        """The account that the connection leads to; STS is asked at each call.
+
+        :raises SlipwayError: STS does not answer or refuses.
+        """
+        with aws_call(f"ask to which account the connection {self.aws_conn_id} leads"):
+            return str(super().account_id)
 
     def endpoint_url(self, service: str) -> str | None:
         """Return the URL that the connection sets for a service, or None for AWS's own."""

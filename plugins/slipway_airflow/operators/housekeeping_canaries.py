@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from slipway.aws_errors import aws_call
 from slipway.canary.alarm import remove_alarm
 from slipway.endpoints.resource import describe
 from slipway.endpoints.way_back import take_back
@@ -94,8 +93,7 @@ class LostCanaryOperator(HousekeepingOperator):
         if place is None:
             return self._guessed(endpoint, promotion) if spec is None else self.hook_of(self.conn_id_of(spec, "prod"))
         hook = self.hook_of(place.aws_conn_id, place.region_name)
-        with aws_call(f"ask to which account the connection {place.aws_conn_id} leads"):
-            account = hook.account_id
+        account = hook.account_id
         if account != place.account_id:
             raise EndpointMissingError(
                 f"{endpoint} is in account {place.account_id}, and the connection {place.aws_conn_id} leads to "

@@ -9,7 +9,7 @@ from botocore.stub import Stubber
 
 from slipway.canary.metric_source import COMPARISONS, CloudWatchMetricSource
 from slipway.canary.window import MetricWindow
-from slipway.errors import AwsUnavailableError
+from slipway.errors import AccessDeniedError, AwsUnavailableError, SlipwayError, ThrottledError
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 WINDOW = MetricWindow(start=START, period_seconds=60, periods=2)
@@ -45,3 +45,21 @@ def test_a_metric_that_could_not_be_read_is_not_taken_for_zero(status: str) -> N
     told = [{"Code": status, "Value": "try again"}]
     with pytest.raises(AwsUnavailableError, match=f"challenger_error of e: {status}. try again"):
         counts_of([series("challenger_requests", [10.0]), series("challenger_error", [], status, Messages=told)])
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("Throttling", 400, ThrottledError),
+        ("InternalServiceFault", 500, AwsUnavailableError),
+        ("AccessDenied", 403, AccessDeniedError),
+    ],
+)
+def test_a_refused_read_of_the_metrics_is_one_of_our_errors(
+    code: str, status: int, expected: type[SlipwayError]
+) -> None:
+    client = boto3.client("cloudwatch", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    source = CloudWatchMetricSource(client, endpoint="e", challenger="new", champion="old", latency_slo_ms=800)
+    with Stubber(client) as answers, pytest.raises(expected, match="Cannot read the metrics of e: "):
+        answers.add_client_error("get_metric_data", code, "Rate exceeded", status)
+        source.counts(WINDOW)

@@ -6,11 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from slipway.canary.comparison import JudgePolicy, Verdict
 from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
 from slipway.canary.evaluation import StepRules
+from slipway.canary.metric_source import CloudWatchMetricSource
 from slipway.canary.plan import CanaryPlan
 from slipway.canary.progress import Question, StepProgress, find_step
 from slipway.canary.step import Action
@@ -233,6 +236,26 @@ def test_an_abort_does_not_wait_for_metrics_that_cannot_be_read(memory_s3: Any) 
     again = bench.watch().tick()
     assert again is not None
     assert again.action is Action.ROLL_BACK
+
+
+def test_an_abort_does_not_wait_for_a_cloudwatch_that_throttles(memory_s3: Any) -> None:
+    cloudwatch = boto3.client("cloudwatch", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    bench = Bench(memory_s3, FixedRate(10, 0))
+    metrics: Any = CloudWatchMetricSource(
+        cloudwatch, endpoint=ENDPOINT, challenger="b" * 12, champion="a" * 12, latency_slo_ms=800
+    )
+    bench.source = metrics
+    bench.clock += timedelta(seconds=30)
+    watch = bench.watch()
+    with Stubber(cloudwatch) as answers:
+        for _ in range(2):
+            answers.add_client_error("get_metric_data", "Throttling", "Rate exceeded", 400)
+        with pytest.raises(ThrottledError, match="Rate exceeded"):
+            watch.tick()
+        bench.flag("abort")
+        decision = watch.tick()
+    assert decision is not None
+    assert (decision.action, decision.reason) == (Action.ROLL_BACK, "aborted by ann")
 
 
 @pytest.mark.parametrize("flag", ["hold", "approve_now"])

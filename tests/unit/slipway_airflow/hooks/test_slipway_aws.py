@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.errors import InvalidInputError
+from slipway.errors import AwsUnavailableError, InvalidInputError
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook, split_s3_uri
 
 
@@ -43,6 +43,19 @@ def test_a_connection_can_send_one_service_elsewhere(
     hook = SlipwayAwsHook(aws_conn_id="other")
     assert hook.endpoint_url("s3") == "http://127.0.0.1:9000"
     assert hook.endpoint_url("ecr") is None
+
+
+@pytest.mark.parametrize("role", [{"role_arn": "arn:aws:iam::123456789012:role/slipway"}, {}])
+def test_an_sts_that_does_not_answer_is_named_and_asked_again_later(
+    monkeypatch: pytest.MonkeyPatch, role: dict[str, str]
+) -> None:
+    nobody = {"service_config": {"sts": {"endpoint_url": "http://127.0.0.1:1"}}, "region_name": "eu-central-1"}
+    once = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
+    connection = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": {**nobody, **once, **role}}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    hook = SlipwayAwsHook(aws_conn_id="aws_default")
+    with pytest.raises(AwsUnavailableError, match="connection aws_default"):
+        _ = hook.client("cloudwatch") if role else hook.account_id
 
 
 def test_its_waiters_are_slipways_own(aws: Callable[[str], Any]) -> None:
