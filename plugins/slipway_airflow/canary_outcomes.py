@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from slipway.canary.outcome_source import OutcomeMetricSource, OutcomeRules
-from slipway.canary.window import MetricWindow, closed_window
+from slipway.canary.reference import whole_periods
+from slipway.canary.window import MetricWindow
 from slipway.drift.mirrored import schema_of_model
 from slipway.drift.quality.policy import quality_policy
 from slipway.drift.store import DriftStore
@@ -54,18 +55,14 @@ def outcomes_request(
     :param together: Whether both variants are served in it.
     """
     metrics = spec.promote.metrics
-    over = [
-        closed_window(step.began_at, step.ended_at, period_seconds=metrics.period_seconds, settle_seconds=0)
-        for step in promotion.steps
-        if step.number < number and step.ended_at is not None
-    ]
+    over = whole_periods(promotion.steps, number, period_seconds=metrics.period_seconds)
     return OutcomesRequest(
         service=spec.name,
         monitor=spec.monitor.model_dump(mode="json"),
         tolerance=metrics.wrong.tolerance if metrics.wrong else None,
         model=spec.model,
         versions=(promotion.model_version, champion.model_version if champion else promotion.model_version),
-        steps=tuple(window_to_dict(window) for window in over if window.periods),
+        steps=tuple(window_to_dict(window) for window in over),
         together=together,
     )
 

@@ -38,8 +38,8 @@ class WatchRequest:
     :param challenger: The challenger's variant.
     :param champion: The champion's variant.
     :param latency_slo_ms: What counts as slow.
-    :param reference: Start (ISO), period in seconds and number of the periods in which the champion last had traffic;
-        for the bake at 100 %.
+    :param reference: Start (ISO), period in seconds and number of the periods of each step in which the champion had
+        traffic, for the bake at 100 %; None for the steps before.
     :param alarm: The CloudWatch alarm that has to be there; None when the promotion has none.
     :param source: Where the counts come from: ``cloudwatch``, ``captures`` or ``both``.
     :param gate: The place of the gate whose answer is waited for; None for a step.
@@ -55,7 +55,7 @@ class WatchRequest:
     challenger: str
     champion: str
     latency_slo_ms: float
-    reference: dict[str, Any] | None = None
+    reference: list[dict[str, Any]] | None = None
     alarm: str | None = None
     gate: str | None = None
     source: str = "cloudwatch"
@@ -112,7 +112,7 @@ def _source(request: WatchRequest, hook: SlipwayAwsHook, bucket: ArtifactBucket,
         sources.append(CaptureMetricSource(bucket.s3, bucket.name, **arms))
     source = sources[0] if len(sources) == 1 else JoinedMetricSource(*sources)
     if request.reference is not None:
-        source = ReferenceMetricSource(source, window_from_dict(request.reference))
+        source = ReferenceMetricSource(source, [window_from_dict(window) for window in request.reference])
     if request.outcomes is None:
         return source
     variants = (request.challenger, request.champion)

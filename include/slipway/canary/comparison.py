@@ -8,7 +8,8 @@
   little, so the challenger's own rate has to be below the limit, too, by the upper end of its interval. This condition
   only takes passes away: what bounds the chance of a wrong one stays as it is. A champion that fails can be replaced.
 * ``INCONCLUSIVE``: neither yet; the result says how many more requests are needed at the present rates.
-* ``NO_DATA``: an arm has no closed period with requests. Never a success.
+* ``NO_DATA``: an arm has no closed period with requests. Never a success, nor a failure: at 100 % of the
+  traffic, after a champion that had none in the steps before, a person or the spec's rule ends the step.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def compare(name: str, counts: ComparisonCounts, policy: JudgePolicy, *, dry_run
         _log_e_value_worse(counts, policy) if counts.together else _log_e_value_worse_than_before(counts, policy)
     )
     log_no_worse = _log_e_value_no_worse(challenger, champion, policy)
-    verdict, reason, needed = _decide(challenger, champion, policy, log_worse, log_no_worse)
+    verdict, reason, needed = _decide(counts, policy, log_worse, log_no_worse)
     return ComparisonResult(
         name=name,
         verdict=verdict,
@@ -159,11 +160,15 @@ def requests_needed(challenger: ArmCounts, champion: ArmCounts, policy: JudgePol
 
 
 def _decide(
-    challenger: ArmCounts, champion: ArmCounts, policy: JudgePolicy, log_worse: float, log_no_worse: float
+    counts: ComparisonCounts, policy: JudgePolicy, log_worse: float, log_no_worse: float
 ) -> tuple[Verdict, str, int | None]:
-    if challenger.requests == 0 or champion.requests == 0:
-        arm = "challenger" if challenger.requests == 0 else "champion"
-        return Verdict.NO_DATA, f"the {arm} has no {policy.counted} in a closed metric period yet", policy.min_requests
+    challenger, champion = counts.challenger, counts.champion
+    if challenger.requests == 0:
+        return Verdict.NO_DATA, _nothing_yet("challenger", policy), policy.min_requests
+    if champion.requests == 0:
+        if counts.together or not counts.of_step:
+            return Verdict.NO_DATA, _nothing_yet("champion", policy), policy.min_requests
+        return Verdict.NO_DATA, _nothing_any_more(challenger, policy), None
     rates = f"{challenger.rate:.3%} of {challenger.requests} against {champion.rate:.3%} of {champion.requests}"
     if log_worse >= math.log(1.0 / policy.alpha):
         return Verdict.FAIL, f"the challenger is worse: {rates}", None
@@ -176,6 +181,17 @@ def _decide(
     needed = requests_needed(challenger, champion, policy)
     missing = f"about {needed} more {policy.counted} needed" if needed is not None else "no sample size will settle it"
     return Verdict.INCONCLUSIVE, f"not settled: {rates}; {missing}", needed
+
+
+def _nothing_yet(arm: str, policy: JudgePolicy) -> str:
+    return f"the {arm} has no {policy.counted} in a closed metric period yet"
+
+
+def _nothing_any_more(challenger: ArmCounts, policy: JudgePolicy) -> str:
+    return (
+        f"the champion had no {policy.counted} in a whole metric period of the steps before, and gets none any more: "
+        f"nothing can be compared, whatever the challenger does ({challenger.rate:.3%} of {challenger.requests} bad)"
+    )
 
 
 def _log_e_value_worse(counts: ComparisonCounts, policy: JudgePolicy) -> float:

@@ -46,7 +46,7 @@ class ComparisonCounts:
     Args:
         periods: Both arms in each of them.
         together: Whether both arms were served in the same periods. At 100 % the champion has no traffic; its counts
-            are then those of the last step, and its upper bound takes the place of its rate.
+            are then those of the steps before, and its upper bound takes the place of its rate.
         of_step: Whether all requests are the present step's, and so split as its weights say. Outcomes that arrive now
             are of earlier steps, too.
     """
@@ -58,12 +58,12 @@ class ComparisonCounts:
     @property
     def challenger(self) -> ArmCounts:
         """The challenger's sum over all periods."""
-        return _total([period.challenger for period in self.periods])
+        return total([period.challenger for period in self.periods])
 
     @property
     def champion(self) -> ArmCounts:
         """The champion's sum over all periods."""
-        return _total([period.champion for period in self.periods])
+        return total([period.champion for period in self.periods])
 
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Challenger's requests and bad, champion's requests and bad: four arrays with one value a period."""
@@ -77,5 +77,6 @@ class ComparisonCounts:
         )
 
 
-def _total(arms: Sequence[ArmCounts]) -> ArmCounts:
+def total(arms: Sequence[ArmCounts]) -> ArmCounts:
+    """The sum of counts; 0 of 0 when there are none."""
     return ArmCounts(requests=sum(arm.requests for arm in arms), bad=sum(arm.bad for arm in arms))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from slipway.aws_errors import aws_call
-from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts
+from slipway.canary.counts import ArmCounts, ComparisonCounts, PeriodCounts, total
 from slipway.canary.window import MetricWindow
 from slipway.errors import AwsUnavailableError
 
@@ -164,21 +164,26 @@ class ReferenceMetricSource:
 
     Args:
         source: Where both arms' counts come from.
-        reference: The periods in which the champion last had traffic.
+        reference: The periods in which the champion had traffic; see :mod:`slipway.canary.reference`.
     """
 
-    def __init__(self, source: MetricSource, reference: MetricWindow) -> None:
+    def __init__(self, source: MetricSource, reference: Sequence[MetricWindow]) -> None:
         self._source = source
-        self._reference = reference
+        self._reference = tuple(reference)
 
     def describe(self) -> str:
         """Where the counts come from, for the task page."""
-        return f"{self._source.describe()}; champion as of {self._reference.start:%H:%M} to {self._reference.end:%H:%M}"
+        if not self._reference:
+            return f"{self._source.describe()}; nothing of the champion: no step had a whole metric period"
+        first, last = self._reference[0], self._reference[-1]
+        return f"{self._source.describe()}; champion as of {first.start:%H:%M} to {last.end:%H:%M}"
 
     def counts(self, window: MetricWindow) -> Mapping[str, ComparisonCounts]:
         """One entry for each comparison: the challenger over the window, the champion over the reference."""
-        before, now = self._source.counts(self._reference), self._source.counts(window)
+        before = [self._source.counts(each) for each in self._reference]
         return {
-            name: ComparisonCounts((PeriodCounts(counts.challenger, before[name].champion),), together=False)
-            for name, counts in now.items()
+            name: ComparisonCounts(
+                (PeriodCounts(counts.challenger, total([each[name].champion for each in before])),), together=False
+            )
+            for name, counts in self._source.counts(window).items()
         }

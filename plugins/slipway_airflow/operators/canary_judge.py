@@ -15,8 +15,8 @@ from slipway.canary.evaluation import StepRules
 from slipway.canary.metric_source import WRONG
 from slipway.canary.policy import judge_policies
 from slipway.canary.progress import Question, find_step
+from slipway.canary.reference import whole_periods
 from slipway.canary.step import Action
-from slipway.canary.window import MetricWindow, closed_window
 from slipway.endpoints.resource import describe
 from slipway.errors import CanaryFailedError, EndpointMissingError, SlipwayError
 from slipway.transition import ask, stop
@@ -24,13 +24,15 @@ from slipway_airflow.canary_outcomes import outcomes_request, window_to_dict
 from slipway_airflow.canary_watch import WatchRequest, is_bake, open_watch, rules_to_dict
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 from slipway_airflow.notifiers.service_topic import ServiceTopicNotifier
-from slipway_airflow.operators.canary import CanaryOperator, CanaryUnderWay
+from slipway_airflow.operators.canary import FINAL, CanaryOperator, CanaryUnderWay
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.task_run import TaskRun
 from slipway_airflow.triggers.canary import CanaryStepTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from slipway.canary.window import MetricWindow
 
 #: Stands for "no objective": beyond it SageMaker itself gives up on an answer.
 NO_LATENCY_SLO_MS = 60_000.0
@@ -202,7 +204,7 @@ class CanaryJudgeOperator(CanaryOperator):
             challenger=canary.challenger,
             champion=canary.champion,
             latency_slo_ms=promote.latency_slo_ms or NO_LATENCY_SLO_MS,
-            reference=window_to_dict(reference) if reference else None,
+            reference=None if reference is None else [window_to_dict(window) for window in reference],
             alarm=canary.promotion.alarm,
             source=canary.plan.source,
             outcomes=self._outcomes(canary, number) if WRONG in rules.policies else None,
@@ -231,13 +233,20 @@ class CanaryJudgeOperator(CanaryOperator):
             "lease_seconds": LEASE_SECONDS,
         }
 
-    def _reference(self, canary: CanaryUnderWay) -> MetricWindow:
-        """Return the periods of the last step, in which the champion last had traffic."""
-        last = find_step(canary.promotion.steps, len(canary.plan.weights_pct))
+    def _reference(self, canary: CanaryUnderWay) -> tuple[MetricWindow, ...]:
+        """Return the periods of the steps before, in which the champion had traffic."""
+        bake = canary.number_of(FINAL)
+        last = find_step(canary.promotion.steps, bake - 1)
         if last is None or last.ended_at is None:
             raise CanaryFailedError(f"The last step of {self.endpoint}'s canary has not ended.")
-        period = self.spec.promote.metrics.period_seconds
-        return closed_window(last.began_at, last.ended_at, period_seconds=period, settle_seconds=0)
+        period_seconds = self.spec.promote.metrics.period_seconds
+        windows = whole_periods(canary.promotion.steps, bake, period_seconds=period_seconds)
+        if not windows:
+            self.log.warning(
+                "No step lasted for a whole metric period (%d s): there is nothing of the champion to hold the release "
+                "against while it has all traffic.", period_seconds,
+            )  # fmt: skip
+        return windows
 
     def _bucket_hook(self) -> SlipwayAwsHook:
         if not self.bucket_conn_id:

@@ -174,7 +174,7 @@ def test_at_full_weight_the_answers_are_held_against_those_of_before(captures: C
     captures.write(CHAMPION, START, answers(1))
     captures.write(CHALLENGER, START + timedelta(hours=2), answers(2, missing=0.05))
     now = MetricWindow(START + timedelta(hours=2), 60, 5)
-    counts = ReferenceMetricSource(captures.source(), WINDOW).counts(now)
+    counts = ReferenceMetricSource(captures.source(), [WINDOW]).counts(now)
     policies = judge_policies(PROMOTE, PLAN, 2)
     assert judge({"answer": counts["answer"]}, policies, planned_share=None).verdict is Verdict.FAIL
 

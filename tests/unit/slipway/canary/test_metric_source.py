@@ -60,6 +60,7 @@ def test_a_refused_read_of_the_metrics_is_one_of_our_errors(
 ) -> None:
     client = boto3.client("cloudwatch", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     source = CloudWatchMetricSource(client, endpoint="e", challenger="new", champion="old", latency_slo_ms=800)
-    with Stubber(client) as answers, pytest.raises(expected, match="Cannot read the metrics of e: "):
+    with Stubber(client) as answers:
         answers.add_client_error("get_metric_data", code, "Rate exceeded", status)
-        source.counts(WINDOW)
+        with pytest.raises(expected, match="Cannot read the metrics of e: "):
+            source.counts(WINDOW)
