@@ -127,6 +127,7 @@ class Promotion(_Part):
     gates: tuple[GateAnswer, ...] = Field((), description="what people said on the way, in the order of time")
     holds: tuple[Hold, ...] = Field((), description="holds that are over, in the order of time")
     stopped_because: str | None = Field(None, description="who or what said no")
+    launched: tuple[str, ...] = Field((), description="endpoint configs that it asked for, in the order of time")
 
     def gate_answer(self, place: str) -> GateAnswer | None:
         """What was said at a gate, or None."""

@@ -6,6 +6,7 @@ state that it made, it returns that state, so a task that is run again writes no
     approve        a release waits for its promotion; an older one that waits is superseded
     begin          the waiting release becomes the challenger of one run, with plan and way back recorded
     promote        the challenger becomes the champion, the champion the previous one
+    launch         which endpoint config a promotion is about to ask for
     give_up        the challenger is gone, the champion stays
     go_back        the previous champion has the traffic again
     lapse          an approval that nobody made use of
@@ -74,7 +75,7 @@ def begin(state: EndpointState, promotion: Promotion, *, by: str) -> EndpointSta
     if under_way:
         raise EndpointBusyError(
             f"{state.endpoint}: release {under_way.release_id} is still being promoted by {under_way.run_id}. "
-            "It has to be finished or rolled back first."
+            f"It has to be finished or rolled back first. {when_run_is_gone(state)}"
         )
     if state.flags.frozen:
         frozen, service = state.flags.frozen, state.endpoint.removesuffix("-prod")
@@ -116,6 +117,22 @@ def promote(state: EndpointState, *, run_id: str, config_name: str, at: datetime
         run_id=run_id,
     )
     return _ended(state, _entry("promoted", promotion, at, by, ""), champion=champion, previous=state.champion)
+
+
+def launch(state: EndpointState, run_id: str, config_name: str) -> EndpointState:
+    """Keep which endpoint config a run is about to ask for: when it is undone, the spec may be another one."""
+    promotion = _of_run(state, run_id)
+    if promotion is None or config_name in promotion.launched:
+        return state
+    changed = promotion.model_copy(update={"launched": (*promotion.launched, config_name)})
+    return state.model_copy(update={"promotion": changed})
+
+
+def when_run_is_gone(state: EndpointState) -> str:
+    """Say who ends a promotion whose run does not any more, and when."""
+    lease = state.lease
+    until = f"has run out ({lease.expires_at:%Y-%m-%d %H:%M %Z})" if lease else "has run out"
+    return f"If that run is gone, slipway.housekeeping ends the promotion within an hour after its lease {until}."
 
 
 def give_up(state: EndpointState, *, run_id: str, at: datetime, by: str, reason: str) -> EndpointState:

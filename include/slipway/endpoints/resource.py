@@ -35,6 +35,10 @@ _ARN_FIELDS: Mapping[Kind, str] = {
     "endpoint config": "EndpointConfigArn",
     "model": "ModelArn",
 }
+_NOT_REQUESTED = frozenset({
+    "ResponseMetadata", "CreationTime", "LastModifiedTime", "EndpointArn", "EndpointConfigArn", "ModelArn",
+    "DeploymentRecommendation",
+})  # fmt: skip
 # Reads of SageMaker's control plane may lag behind its writes: CreateEndpoint's reference asks for retries.
 _CONSISTENCY_PAUSES = (1.0, 2.0, 4.0, 8.0)
 _LAGGING_POLLS = 3
@@ -113,6 +117,16 @@ def ensure_resource(sagemaker: SageMakerClient, kind: Kind, request: Request, *,
     require_same(kind, name, request, found)
     ensure_tags(sagemaker, found[_ARN_FIELDS[kind]], {tag["Key"]: tag["Value"] for tag in request["Tags"]})
     return False
+
+
+def request_of(found: Description, tags: Mapping[str, str]) -> Request:
+    """Return the Create request that makes a model or an endpoint config as it was found.
+
+    Args:
+        found: AWS's description.
+        tags: its tags.
+    """
+    return {**{key: value for key, value in found.items() if key not in _NOT_REQUESTED}, "Tags": tag_list(tags)}
 
 
 def ensure_tags(sagemaker: SageMakerClient, arn: str, tags: Mapping[str, str]) -> bool:

@@ -55,7 +55,11 @@ def wanted_canary(
     champion = _champion_variant(spec, recorded, recorded_config)
     name = variant_name(spec.promote.strategy, release.id)
     if name == champion["VariantName"]:
-        raise EndpointBusyError(f"{spec.endpoint_name('prod')} already serves release {release.id}.")
+        raise EndpointBusyError(
+            f"{spec.endpoint_name('prod')} already serves release {release.id}: nothing to compare it with. If a first "
+            f"launch that was lost left it there, `slipway undeploy {spec.name} --stage prod --delete` takes it away; "
+            "then deploy again."
+        )
     model = model_request(spec, "prod", release, platform, account)
     first_weight_pct = spec.promote.weights_pct[0]
     challenger = production_variant(

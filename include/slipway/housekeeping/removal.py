@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from slipway.endpoints.requests import tag_list
-from slipway.endpoints.resource import Record, Removal, delete, describe
+from slipway.endpoints.resource import Record, Removal, delete, describe, request_of
 from slipway.housekeeping.inventory import Resource
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
-_NOT_REQUESTED = frozenset({
-    "ResponseMetadata", "CreationTime", "LastModifiedTime", "EndpointArn", "EndpointConfigArn", "ModelArn",
-    "DeploymentRecommendation",
-})  # fmt: skip
 _OF_AN_ENDPOINT = ("EndpointName", "EndpointConfigName")
 
 
@@ -35,10 +30,8 @@ def remove(sagemaker: SageMakerClient, resource: Resource, record: Record) -> bo
     found = describe(sagemaker, resource.kind, resource.name)
     if found is None:
         return False
-    kept = {key: value for key, value in found.items() if key not in _NOT_REQUESTED}
     if resource.kind == "endpoint":
-        kept = {key: kept[key] for key in _OF_AN_ENDPOINT}
-    restore: dict[str, Any] = {**kept, "Tags": tag_list(resource.tags)}
-    record(Removal(resource.kind, resource.name, restore))
+        found = {key: found[key] for key in _OF_AN_ENDPOINT}
+    record(Removal(resource.kind, resource.name, request_of(found, resource.tags)))
     delete(sagemaker, resource.kind, resource.name)
     return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from slipway.errors import EndpointBusyError, ResourceConflictError
 from slipway.housekeeping.inventory import SERVICE_TAG, STAGE_TAG, Inventory, Resource
 from slipway.state import EndpointState
+from slipway.transition import when_run_is_gone
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def require_idle(state: EndpointState | None) -> None:
     service = state.endpoint.rpartition("-")[0]
     raise EndpointBusyError(
         f"{state.endpoint}: release {state.promotion.release_id} is being promoted by {state.promotion.run_id}. "
-        f"Nothing was deleted. Let it end, or take it back with `slipway abort {service}`; then undeploy."
+        f"Nothing was deleted. Let it end, or take it back with `slipway abort {service}`; then undeploy. "
+        f"{when_run_is_gone(state)}"
     )
 
 

@@ -25,8 +25,9 @@ class LostCanaryOperator(HousekeepingOperator):
 
     Every task of a promotion and every look of its judge prolongs the lease, so one that ran out belongs
     to a run that was deleted, whose DAG or spec was removed, or that is paused. A first launch has nothing
-    to go back to; it is left as it is and told. So is one whose endpoint is in an account that cannot be told
-    or reached: the task fails, and the promotion stays.
+    to go back to: its promotion ends, so that another may begin, and its endpoint stays as it is. Production
+    endpoints are deleted by people; it may serve somebody, and the state does not say in which account it is.
+    A promotion whose endpoint is in an account that cannot be told or reached stays, and the task fails.
 
     Takes what :class:`HousekeepingOperator` takes.
     """
@@ -38,13 +39,28 @@ class LostCanaryOperator(HousekeepingOperator):
             if promotion is None or not is_lost(state, datetime.now(UTC)):
                 continue
             if promotion.recorded is None:
-                self.log.warning(
-                    "%s: the first launch of release %s by %s was lost; nothing to go back to. Deploy again, or delete "
-                    "the endpoint.", endpoint, promotion.release_id, promotion.run_id,
-                )  # fmt: skip
+                what = (
+                    f"end the first launch of release {promotion.release_id} of {endpoint}, lost by {promotion.run_id}"
+                )
+                self.act(what, lambda state=state, promotion=promotion: self._end_launch(run, state, promotion))
                 continue
             what = f"roll back release {promotion.release_id} of {endpoint}, lost by {promotion.run_id}"
             self.act(what, lambda state=state, promotion=promotion: self._roll_back(run, state, promotion))
+
+    def _end_launch(self, run: TaskRun, state: EndpointState, promotion: Promotion) -> None:
+        endpoint, release_id = state.endpoint, promotion.release_id
+        service = endpoint.rpartition("-")[0]
+        reason = f"lost: the lease of {promotion.run_id} ran out; there was no champion to go back to"
+        self.bucket.states.take_lease(
+            endpoint, HOLDER, purpose=f"end the lost launch of release {release_id}", seconds=LEASE_SECONDS
+        )
+        self.bucket.note(service, run, "given_up", f"release {release_id}", endpoint=endpoint, cause=reason)
+        self._end(run, endpoint, promotion, reason)
+        self.log.warning(
+            "%s: the first launch of release %s is given up (%s). Whatever it made of the endpoint was left as it is. "
+            "`slipway undeploy %s --stage prod --delete` takes that away; then deploy again.",
+            endpoint, release_id, reason, service,
+        )  # fmt: skip
 
     def _roll_back(self, run: TaskRun, state: EndpointState, promotion: Promotion) -> None:
         endpoint = state.endpoint
@@ -74,6 +90,10 @@ class LostCanaryOperator(HousekeepingOperator):
             restored_config=restored,
             traffic_back_at=back_at.isoformat() if back_at else None,
         )
+        self._end(run, endpoint, promotion, reason)
+
+    def _end(self, run: TaskRun, endpoint: str, promotion: Promotion, reason: str) -> None:
+        """End the promotion in the state, and give the lease back."""
         now = datetime.now(UTC)
         self.bucket.states.update(
             endpoint,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slipway.endpoints.resource import describe
 from slipway.endpoints.scaling import remove_scaling
 from slipway.endpoints.traffic import instances_of
+from slipway.transition import launch
 from slipway_airflow.operators.promotion_begin import FIRST_LAUNCH, LEASE_SECONDS
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_airflow.task_run import TaskRun
@@ -32,8 +33,14 @@ class PromotionLaunchOperator(SageMakerDeployOperator):
             purpose=f"launch release {self.release_id}",
             seconds=LEASE_SECONDS,
         )
+        self._keep_config(TaskRun.of(context))
         self._let_go_of_leaving()
         return super().execute(context)
+
+    def _keep_config(self, run: TaskRun) -> None:
+        """Write down what is launched before it is: when it is undone, the spec may ask for something else."""
+        config_name = self.wanted.config_name
+        self.bucket.states.update(self.endpoint, lambda state: launch(state, run.run_id, config_name))
 
     def _let_go_of_leaving(self) -> None:
         """AWS refuses an update that takes away a variant which is registered for scaling."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slipway.canary.alarm import remove_alarm
-from slipway.endpoints.removal import remove_endpoint
+from slipway.endpoints.removal import read_launch, remove_endpoint
 from slipway.endpoints.scaling import ensure_scaling
 from slipway.endpoints.way_back import take_back
 from slipway.errors import EndpointMissingError
@@ -22,6 +22,7 @@ from slipway_airflow.task_run import TaskRun
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from slipway.endpoints.requests import WantedEndpoint
     from slipway.state import Promotion
 
 
@@ -92,8 +93,7 @@ class PromotionRollBackOperator(StageOperator):
                 self.log.error("%s", error)
                 restored, reason = None, f"{reason}; {error}"
         else:
-            release = self.bucket.release(self.spec.name, promotion.release_id)
-            remove_endpoint(sagemaker, self.wanted_for(release), record=partial(self.note_removal, run))
+            remove_endpoint(sagemaker, *self._launches(promotion), record=partial(self.note_removal, run))
         remove_alarm(self.hook.client("cloudwatch"), promotion.alarm)
         self.bucket.note(
             self.spec.name,
@@ -113,6 +113,14 @@ class PromotionRollBackOperator(StageOperator):
         )
         self.log.warning("Release %s was rolled back (%s); %s", promotion.release_id, reason, _standing(restored))
         return restored
+
+    def _launches(self, promotion: Promotion) -> list[WantedEndpoint]:
+        """Return what the run asked for: as the spec has it, or as it stands in AWS when the spec was edited since."""
+        wanted = self.wanted_for(self.bucket.release(self.spec.name, promotion.release_id))
+        others = [name for name in promotion.launched if name != wanted.config_name]
+        sagemaker = self.hook.client("sagemaker")
+        edited = [read_launch(sagemaker, self.endpoint, name) for name in others]
+        return edited if edited and wanted.config_name not in promotion.launched else [*edited, wanted]
 
 
 def _standing(restored: str | None) -> str:

@@ -88,6 +88,29 @@ def test_a_first_launch_that_fails_is_removed(promotion: Callable[..., Promotion
     assert sagemaker.list_endpoint_configs(NameContains=service.spec.name)["EndpointConfigs"] == []
 
 
+def test_a_first_launch_is_removed_though_the_spec_was_edited_before(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    approved(service, 1)
+    broken = promotion(spec=service.with_environment(BROKEN="yes"))
+    release_id = broken.begin()["release_id"]
+    with pytest.raises(EndpointFailedError, match="sklearn"):
+        broken.launch(release_id)
+    launched = service.describe("prod")["EndpointConfigName"]
+    assert service.state().promotion.launched == (launched,)
+    larger = service.spec.stages.prod.model_copy(update={"instance_type": "ml.c6i.xlarge"})
+    stages = service.spec.stages.model_copy(update={"prod": larger})
+    edited = promotion(spec=service.spec.model_copy(update={"stages": stages}))
+    assert edited.roll_back(launch="failed")["rolled_back"] == release_id
+    assert service.describe("prod") is None
+    assert service.state().promotion is None
+    sagemaker = service.aws.client("sagemaker")
+    assert sagemaker.list_endpoint_configs(NameContains=service.spec.name)["EndpointConfigs"] == []
+    assert sagemaker.list_models(NameContains=service.spec.name)["Models"] == []
+    deleted = [subject.split()[0] for action, subject in service.ledger() if action == "deleted"]
+    assert deleted == ["endpoint", "endpoint", "model"]
+
+
 def test_a_release_that_answers_wrongly_in_production_is_taken_back(
     promotion: Callable[..., Promotion], service: Service
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from slipway import errors
 from slipway.endpoints.launch import ensure_endpoint
-from slipway.endpoints.removal import remove_endpoint
+from slipway.endpoints.removal import read_launch, remove_endpoint
 
 
 def bring_up(sagemaker: Any, wanted: Any) -> None:
@@ -76,3 +76,32 @@ def test_a_removal_that_was_killed_goes_on(
     remove_endpoint(sagemaker, wanted, record=lambda removal: None, sleep=sagemaker.sleep)
     assert sagemaker.snapshot() == {"models": {}, "configs": {}, "endpoints": {}, "tags": {}}
     assert [write.split()[0] for write in sagemaker.writes] == ["DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
+
+
+def test_all_that_one_run_tried_goes_whichever_of_it_the_endpoint_is_on(sagemaker: Any, wanted_of: Any) -> None:
+    first, second = wanted_of("champion"), wanted_of("challenger")
+    bring_up(sagemaker, first)
+    bring_up(sagemaker, second)
+    done = remove_endpoint(sagemaker, first, second, record=lambda removal: None, sleep=sagemaker.sleep)
+    assert [removal.kind for removal in done] == ["endpoint", *["endpoint config"] * 2, *["model"] * 2]
+    assert done[0].restore["EndpointConfigName"] == second.config_name
+    assert sagemaker.snapshot() == {"models": {}, "configs": {}, "endpoints": {}, "tags": {}}
+
+
+def test_a_launch_is_read_back_from_aws_as_it_was_asked_for(sagemaker: Any, wanted_of: Any) -> None:
+    wanted = wanted_of()
+    bring_up(sagemaker, wanted)
+    found = read_launch(sagemaker, wanted.name, wanted.config_name)
+    assert (found.name, found.config_name) == (wanted.name, wanted.config_name)
+    written: list[Any] = []
+    remove_endpoint(sagemaker, found, record=written.append, sleep=sagemaker.sleep)
+    assert sagemaker.snapshot() == {"models": {}, "configs": {}, "endpoints": {}, "tags": {}}
+    sagemaker.create_model(**written[2].restore)
+    sagemaker.create_endpoint_config(**written[1].restore)
+    sagemaker.create_endpoint(**written[0].restore)
+    assert ensure_endpoint(sagemaker, wanted, sleep=sagemaker.sleep).name == "waiting"
+
+
+def test_a_launch_whose_config_is_gone_already_has_nothing_left_to_remove(sagemaker: Any, wanted_of: Any) -> None:
+    found = read_launch(sagemaker, "flights-prod", "flights-prod-0123456789")
+    assert remove_endpoint(sagemaker, found, record=lambda removal: None, sleep=sagemaker.sleep) == ()

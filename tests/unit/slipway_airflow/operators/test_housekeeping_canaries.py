@@ -11,13 +11,16 @@ import pytest
 
 from slipway.endpoints.resource import describe
 from slipway.errors import EndpointMissingError, SlipwayError
+from slipway.housekeeping.undeployment import require_idle
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
-from slipway.state import Place, Promotion, Recorded
+from slipway.state import Approval, Place, Promotion, Recorded
+from slipway.transition import approve, begin
 from slipway_airflow.operators import housekeeping_canaries
 from slipway_airflow.operators.housekeeping_canaries import LostCanaryOperator
 from tests.unit.slipway_airflow.conftest import ACCOUNT, REGION
 from tests.unit.slipway_airflow.operators.canaries import (
+    BEGAN,
     CHALLENGER,
     CHAMPION,
     ENDPOINT,
@@ -192,3 +195,30 @@ def test_a_state_that_names_no_account_is_rolled_back_where_the_platform_has_its
     lose(aws, None)
     assert len(tidy(platform, context)) == 1
     assert restored == [(ACCOUNT, "old")]
+
+
+def test_a_lost_first_launch_ends_and_its_endpoint_stays(
+    aws: Callable[[str], Any],
+    platform: Platform,
+    context: Callable[..., Any],
+    restored: list[tuple[str, str]],
+) -> None:
+    launch(aws)
+    begin_canary(aws, plan=False)
+    (done,) = tidy(platform, context)
+    assert done == f"end the first launch of release {CHALLENGER} of {ENDPOINT}, lost by manual__1"
+    assert restored == []
+    assert describe(aws("sagemaker"), "endpoint", ENDPOINT) is not None
+    state, _ = states(aws).read(ENDPOINT)
+    assert state is not None
+    assert (state.promotion, state.lease) == (None, None)
+    assert "the lease of manual__1 ran out; there was no champion" in state.history[-1].reason
+    (record,) = ledger_of(aws)
+    assert (record.action, record.subject) == ("given_up", f"release {CHALLENGER}")
+    require_idle(state)  # what the log advises does work
+    again = Approval(release_id=CHALLENGER, model_version=2, by="ann", at=BEGAN, run_id="deploy_2")
+    promotion = Promotion(
+        run_id="manual__2", release_id=CHALLENGER, model_version=2, strategy="first_launch", begun_at=BEGAN
+    )
+    assert begin(approve(state, again), promotion, by="ann").promotion == promotion
+    assert tidy(platform, context) == []
