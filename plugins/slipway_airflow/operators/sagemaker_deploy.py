@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.exceptions import WaiterMaxAttemptsError
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.providers.amazon.aws.utils.waiter_with_logging import wait
 from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowException
 
+from slipway.aws_errors import aws_call
 from slipway.endpoints.launch import LaunchAction, check_endpoint, ensure_endpoint
 from slipway.endpoints.logs import log_tail
-from slipway.errors import EndpointFailedError, EndpointRolledBackError, SlipwayError
+from slipway.errors import AwsUnavailableError, EndpointFailedError, EndpointRolledBackError, SlipwayError
 from slipway.state import Serving
 from slipway_airflow.links.endpoint import EndpointLink
 from slipway_airflow.operators.stage import StageOperator
@@ -100,10 +102,12 @@ class SageMakerDeployOperator(StageOperator):
         self, context: Context, event: dict[str, Any], since: str | None = None, waits: int = 0
     ) -> dict[str, Any]:
         """Go on after the trigger has fired."""
-        if event["status"] != "success":
-            self.log.warning("%s", event["message"])
-            waits = MAX_WAITS
-        return self._see_through(context, datetime.fromisoformat(since) if since else None, waits)
+        began = datetime.fromisoformat(since) if since else None
+        if event["status"] == "success":
+            return self._see_through(context, began, waits)
+        self.log.warning("%s", event["message"])
+        unread = None if event.get("timed_out") else str(event["message"])
+        return self._see_through(context, began, MAX_WAITS, unread)
 
     @cached_property
     def release(self) -> Release:
@@ -119,10 +123,17 @@ class SageMakerDeployOperator(StageOperator):
         """Tell whether an endpoint in status Failed may be deleted and made anew: in dev, nobody misses it."""
         return self.stage == "dev"
 
-    def _see_through(self, context: Context, since: datetime | None, waits: int = 0) -> dict[str, Any]:
-        """Wait until the endpoint has settled, judge it, record it: the end of both paths."""
+    def _see_through(
+        self, context: Context, since: datetime | None, waits: int = 0, unread: str | None = None
+    ) -> dict[str, Any]:
+        """Wait until the endpoint has settled, judge it, record it: the end of both paths.
+
+        :param unread: Why the waiting ended before its time: the endpoint could not be read.
+        """
         sagemaker = self.hook.client("sagemaker")
         while (outcome := check_endpoint(sagemaker, self.wanted, since=since)).pending:
+            if unread is not None:
+                raise _not_waited_for(outcome.message, unread)
             if waits >= MAX_WAITS:
                 minutes = self.waiter_delay * self.waiter_max_attempts / 60
                 raise self._with_log(EndpointFailedError(f"{outcome.message} It has not settled in {minutes:.0f} min."))
@@ -137,7 +148,10 @@ class SageMakerDeployOperator(StageOperator):
         }
 
     def _wait(self, since: datetime | None, waits: int) -> bool:
-        """Wait until the endpoint has settled: here, or in the triggerer. False when it did not in time."""
+        """Wait until the endpoint has settled: here, or in the triggerer. False when it did not in time.
+
+        :raises AwsUnavailableError: it could not be read.
+        """
         if self.deferrable:
             self.defer(
                 trigger=EndpointSettledTrigger(
@@ -153,18 +167,21 @@ class SageMakerDeployOperator(StageOperator):
                 kwargs={"since": since.isoformat() if since else None, "waits": waits},
             )
         try:
-            wait(
-                self.hook.get_waiter("endpoint_settled"),
-                self.waiter_delay,
-                self.waiter_max_attempts,
-                {"EndpointName": self.wanted.name},
-                f"Endpoint {self.wanted.name} cannot be read",
-                f"Endpoint {self.wanted.name} is",
-                ["EndpointStatus", "FailureReason"],
-            )
-        except AirflowException as error:
+            with aws_call(f"wait for endpoint {self.wanted.name}"):
+                wait(
+                    self.hook.get_waiter("endpoint_settled"),
+                    self.waiter_delay,
+                    self.waiter_max_attempts,
+                    {"EndpointName": self.wanted.name},
+                    f"Endpoint {self.wanted.name} cannot be read",
+                    f"Endpoint {self.wanted.name} is",
+                    ["EndpointStatus", "FailureReason"],
+                )
+        except WaiterMaxAttemptsError as error:
             self.log.warning("%s", error)
             return False
+        except AirflowException as error:
+            raise _not_waited_for(f"{self.wanted.name} was being changed.", str(error)) from error
         return True
 
     def _with_log(self, error: SlipwayError) -> SlipwayError:
@@ -224,6 +241,13 @@ class SageMakerDeployOperator(StageOperator):
             aws_partition=self.hook.conn_partition,
             endpoint_name=self.wanted.name,
         )
+
+
+def _not_waited_for(message: str, why: str) -> AwsUnavailableError:
+    reason = " ".join(why.split()).rstrip(".")
+    return AwsUnavailableError(
+        f"{message} Its end could not be waited for: {reason}. Run the task again: it finds its own launch under way."
+    )
 
 
 def _serves(state: EndpointState, serving: Serving) -> bool:

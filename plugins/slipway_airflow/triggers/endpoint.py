@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.exceptions import WaiterMaxAttemptsError
 from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
+from airflow.sdk.exceptions import AirflowException
 from airflow.triggers.base import TriggerEvent
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from slipway_airflow.hooks.slipway_aws import SlipwayAwsHook
 
@@ -65,7 +67,19 @@ class EndpointSettledTrigger(AwsBaseWaiterTrigger):
         try:
             async for event in super().run():
                 yield event
-        except BotoCoreError as error:
-            yield TriggerEvent(  # type: ignore[no-untyped-call]
-                {"status": "error", "message": str(error), self.return_key: self.return_value}
-            )
+        except (BotoCoreError, ClientError) as error:
+            yield self._failed(error)
+
+    def _event_from_exception(self, error: AirflowException) -> TriggerEvent:
+        return self._failed(error)
+
+    def _failed(self, error: Exception) -> TriggerEvent:
+        """Tell why, and whether the endpoint was read to the end of the time: only then it has not settled in it."""
+        return TriggerEvent(  # type: ignore[no-untyped-call]
+            {
+                "status": "error",
+                "message": str(error),
+                "timed_out": isinstance(error, WaiterMaxAttemptsError),
+                self.return_key: self.return_value,
+            }
+        )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from slipway.errors import EndpointFailedError, EndpointRolledBackError, PermanentError
+from slipway.errors import AwsUnavailableError, EndpointFailedError, EndpointRolledBackError, PermanentError
 from slipway.platform import Platform
 from slipway.spec import ServiceSpec
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
@@ -133,6 +133,27 @@ def test_giving_up_says_what_the_endpoint_was_doing(
     spec = service.with_environment(PING_STATUS="500")
     with pytest.raises(EndpointFailedError, match=r"Creating.*has not settled"):
         run(launch(release.id, spec=spec, waiter_max_attempts=1), context("launch"))
+
+
+def test_an_endpoint_that_could_not_be_read_meanwhile_is_found_by_the_next_try(
+    launch: Callable[..., SageMakerDeployOperator], service: Service, context: Any
+) -> None:
+    release, spec = service.release(), service.with_environment(LOADING_SECONDS="6")
+    since = service.aws.position()
+    with pytest.raises(TaskDeferred) as deferred:
+        launch(release.id, spec=spec, deferrable=True).execute(context("launch"))
+    denied = {"effect": "error", "status": 403, "code": "AccessDeniedException"}
+    service.aws.faults({**denied, "service": "sagemaker", "action": "DescribeEndpoint"})
+    event = fire(deferred.value.trigger)
+    assert (event["status"], event["timed_out"]) == ("error", False)
+    with pytest.raises(AwsUnavailableError, match="could not be waited for"):
+        launch(release.id, spec=spec)._wait(None, 1)
+    service.aws.faults()
+    with pytest.raises(AwsUnavailableError, match=r"Creating.*could not be waited for: .*AccessDenied"):
+        launch(release.id, spec=spec).execute_complete(context("launch"), event, **(deferred.value.kwargs or {}))
+    run_deferred(launch(release.id, spec=spec), context("launch"))
+    assert service.ask("dev", 3.0) == 6.0
+    assert service.aws.changes(since).count("CreateEndpoint") == 1
 
 
 def test_size_can_be_changed_for_one_run(

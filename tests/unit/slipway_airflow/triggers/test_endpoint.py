@@ -113,6 +113,7 @@ def test_the_trigger_tells_when_the_endpoint_cannot_be_read(monkeypatch: pytest.
     event = first_event(trigger)
     assert event["status"] == "error"
     assert "127.0.0.1:1" in event["message"]
+    assert event["timed_out"] is False
 
 
 def first_event(trigger: EndpointSettledTrigger) -> dict[str, Any]:
