@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from slipway.canary.alarm import remove_alarm
 from slipway.endpoints.resource import describe
+from slipway.endpoints.scaling import ensure_scaling
 from slipway.endpoints.way_back import take_back
 from slipway.errors import EndpointMissingError
 from slipway.housekeeping.decisions import HOLDER, is_lost
@@ -76,6 +77,9 @@ class LostCanaryOperator(HousekeepingOperator):
         sagemaker, scaling = hook.client("sagemaker"), hook.client("application-autoscaling")
         try:
             back_at = take_back(sagemaker, scaling, endpoint, promotion, promotion.recorded)
+            if spec := self.spec_of(endpoint):
+                for variant in promotion.recorded.variants:
+                    ensure_scaling(scaling, endpoint, variant, spec.stage("prod").instances)
         except EndpointMissingError as error:
             # Nothing can be put back; the promotion ends all the same, so that another may launch the endpoint anew.
             restored, reason = None, f"{reason}; {error}"

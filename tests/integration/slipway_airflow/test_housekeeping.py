@@ -20,6 +20,7 @@ from slipway_airflow.operators.housekeeping_approvals import WaitingApprovalOper
 from slipway_airflow.operators.housekeeping_canaries import LostCanaryOperator
 from slipway_airflow.operators.housekeeping_champions import OldChampionOperator
 from slipway_airflow.operators.housekeeping_resources import IdleEndpointOperator, LeftoverOperator
+from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from tests.integration.slipway_airflow.canaries import TASKS, Canary, canary_spec, users_of
 from tests.integration.slipway_airflow.conftest import BUCKET, REGION, Service, delete_endpoint
@@ -114,6 +115,29 @@ def test_a_lost_canary_whose_endpoint_is_gone_is_ended(
     state = service.state()
     assert (state.promotion, state.lease) == (None, None)
     assert "does not exist any more" in state.history[-1].reason
+
+
+def test_a_lost_release_at_once_is_taken_back_and_the_champion_scales_again(
+    promotion: Callable[..., Promotion], service: Service, tidy: Callable[..., list[str]]
+) -> None:
+    document = service.spec.model_dump(mode="json", exclude_defaults=True)
+    document["stages"]["prod"]["instances"] = {"min": 1, "max": 3, "invocations_per_instance": 100}
+    spec = service.spec.model_validate(document)
+    first = approved(service, 1)
+    promotion(spec=spec).run()
+    promotion(spec=spec).make(PromotionRetireOperator, "retire", release_id=first.id, waiter_delay=1).execute(
+        promotion().context("retire", run_id="promote_1")
+    )
+    approved(service, 2, weight=5.0, answers=5.0)
+    run = promotion("promote_2", spec)
+    run.launch(run.begin()["release_id"])
+    service.states.update(f"{service.spec.name}-prod", expire_lease)
+    assert len(tidy(LostCanaryOperator, specs={spec.name: spec})) == 1
+    assert service.ask("prod", 3.0) == 6.0
+    targets = service.aws.client("application-autoscaling").describe_scalable_targets(
+        ServiceNamespace="sagemaker", ResourceIds=[resource_id(f"{service.spec.name}-prod", first.id)]
+    )["ScalableTargets"]
+    assert [(each["MinCapacity"], each["MaxCapacity"]) for each in targets] == [(1, 3)]
 
 
 def test_a_canary_under_its_lease_is_left_alone(
