@@ -85,7 +85,7 @@ class WantedEndpoint:
 
 
 def wanted_endpoint(
-    spec: ServiceSpec, stage: StageName, release: Release, platform: Platform, account: Account
+    spec: ServiceSpec, stage: StageName, release: Release, platform: Platform, account: Account, *, bucket: str
 ) -> WantedEndpoint:
     """Build everything for one release with all traffic of a stage.
 
@@ -95,6 +95,7 @@ def wanted_endpoint(
         release: what it shall serve.
         platform: the installation.
         account: account and region of the stage's connection.
+        bucket: name of the artifact bucket, which may be in another account.
 
     Returns:
         The wanted endpoint; its names follow from its content.
@@ -104,7 +105,7 @@ def wanted_endpoint(
     variant = production_variant(
         variant_name(spec.promote.strategy, release.id), str(model["ModelName"]), spec.stage(stage)
     )
-    config = config_request(spec, stage, (variant,), platform, account, tags)
+    config = config_request(spec, stage, (variant,), tags, bucket=bucket)
     return WantedEndpoint(spec.endpoint_name(stage), (model,), config, tags)
 
 
@@ -156,16 +157,16 @@ def config_request(
     spec: ServiceSpec,
     stage: StageName,
     variants: tuple[Request, ...],
-    platform: Platform,
-    account: Account,
     tags: Mapping[str, str],
+    *,
+    bucket: str,
 ) -> Request:
     """Build the CreateEndpointConfig request: variants, encryption, and data capture in production."""
     request: Request = {"ProductionVariants": [dict(variant) for variant in variants]}
     if spec.security.kms_key_id:
         request["KmsKeyId"] = spec.security.kms_key_id
     if stage == "prod" and spec.monitor.capture_pct:
-        request["DataCaptureConfig"] = _capture(spec, platform, account)
+        request["DataCaptureConfig"] = _capture(spec, bucket)
     request["EndpointConfigName"] = config_name(spec.name, stage, request)
     request["Tags"] = tag_list(tags)
     return request
@@ -179,12 +180,12 @@ def variant_name(strategy: str, release_id: str) -> str:
     return GUARDRAIL_VARIANT if strategy == "guardrail" else release_id
 
 
-def capture_uri(platform: Platform, account: Account) -> str:
-    """Return where SageMaker writes captured traffic.
+def capture_uri(bucket: str) -> str:
+    """Return where SageMaker writes captured traffic: into the artifact bucket, where monitor and judge read it.
 
     SageMaker itself adds ``/<endpoint>/<variant>/<yyyy>/<mm>/<dd>/<hh>/``.
     """
-    return f"s3://{platform.bucket_name(account.account_id, account.region)}/{_CAPTURES}"
+    return f"s3://{bucket}/{_CAPTURES}"
 
 
 def role_arn(role: str, account: Account) -> str:
@@ -229,11 +230,11 @@ def tag_value(text: str) -> str:
     return _TAG_VALUE.sub("_", text)[:256]
 
 
-def _capture(spec: ServiceSpec, platform: Platform, account: Account) -> Request:
+def _capture(spec: ServiceSpec, bucket: str) -> Request:
     capture: Request = {
         "EnableCapture": True,
         "InitialSamplingPercentage": spec.monitor.capture_pct,
-        "DestinationS3Uri": capture_uri(platform, account),
+        "DestinationS3Uri": capture_uri(bucket),
         "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         # Without this SageMaker writes even JSON and CSV in base64.
         "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},

@@ -32,6 +32,7 @@ def wanted_canary(
     platform: Platform,
     account: Account,
     *,
+    bucket: str,
     recorded: Recorded,
     recorded_config: Mapping[str, Any],
 ) -> WantedEndpoint:
@@ -42,6 +43,7 @@ def wanted_canary(
         release: the challenger.
         platform: the installation.
         account: account and region of the prod connection.
+        bucket: name of the artifact bucket.
         recorded: what the endpoint served before the promotion.
         recorded_config: DescribeEndpointConfig's answer for the recorded config.
 
@@ -70,7 +72,7 @@ def wanted_canary(
         instances=instances_needed(champion["InitialInstanceCount"], first_weight_pct),
     )
     tags = resource_tags(spec, "prod", release, platform)
-    config = config_request(spec, "prod", (champion, challenger), platform, account, tags)
+    config = config_request(spec, "prod", (champion, challenger), tags, bucket=bucket)
     return WantedEndpoint(spec.endpoint_name("prod"), (model,), config, tags)
 
 

@@ -36,6 +36,10 @@ class InstancesSpec(Section):
         """Whether the number of instances follows the traffic."""
         return self.max > self.min
 
+    def within(self, instances: int) -> int:
+        """Return the number of instances in the declared range that is nearest to the given one."""
+        return max(self.min, min(instances, self.max))
+
     @model_validator(mode="before")
     @classmethod
     def _fill_max(cls, given: Any) -> Any:

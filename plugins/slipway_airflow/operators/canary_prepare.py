@@ -53,14 +53,22 @@ class CanaryPrepareOperator(PromotionLaunchOperator):
         """The endpoint as it shall be."""
         recorded = self._canary_record
         if recorded is None:
-            return self.wanted_for(self.release)
+            return super().wanted
         with aws_call(f"read endpoint config {recorded.config_name}"):
             config = self.hook.client("sagemaker").describe_endpoint_config(EndpointConfigName=recorded.config_name)
         spec = override_stage(
             self.spec, self.stage, instance_type=self.instance_type, instance_count=self.instance_count
         )
         account = Account(self.hook.account_id, self.hook.conn_region_name)
-        return wanted_canary(spec, self.release, self.platform, account, recorded=recorded, recorded_config=config)
+        return wanted_canary(
+            spec,
+            self.release,
+            self.platform,
+            account,
+            bucket=self.bucket.name,
+            recorded=recorded,
+            recorded_config=config,
+        )
 
     @cached_property
     def _promotion(self) -> Promotion:

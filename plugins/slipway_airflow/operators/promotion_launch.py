@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from slipway.endpoints.resource import describe
-from slipway.endpoints.scaling import remove_scaling
+from slipway.endpoints.scaling import ensure_scaling, remove_scaling
 from slipway.endpoints.traffic import instances_of
 from slipway.transition import launch
-from slipway_airflow.operators.promotion_begin import FIRST_LAUNCH, LEASE_SECONDS
+from slipway_airflow.operators.promotion_begin import ALL_AT_ONCE, FIRST_LAUNCH, LEASE_SECONDS
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from slipway.endpoints.outcome import Outcome
+    from slipway.endpoints.requests import WantedEndpoint
+    from slipway.state import Recorded
+
 
 class PromotionLaunchOperator(SageMakerDeployOperator):
     """Launch or update the production endpoint under the lease of the promotion.
+
+    A release that takes all traffic of another one at once gets as many instances as that one had, within the spec's
+    range, and scales from then on: gates and hooks may hold the promotion for days after it.
 
     Takes what :class:`SageMakerDeployOperator` takes.
     """
@@ -36,6 +44,31 @@ class PromotionLaunchOperator(SageMakerDeployOperator):
         self._keep_config(TaskRun.of(context))
         self._let_go_of_leaving()
         return super().execute(context)
+
+    @cached_property
+    def wanted(self) -> WantedEndpoint:
+        """The endpoint as it shall be; the same in each try, since the state keeps what was there before."""
+        if self._replaced is None:
+            return self.wanted_for(self.release)
+        carried = max(share.instances for share in self._replaced.variants.values())
+        return self.wanted_for(self.release, self.spec.stage(self.stage).instances.within(carried))
+
+    @cached_property
+    def _replaced(self) -> Recorded | None:
+        """What the endpoint served before, when this release takes all of its traffic at once."""
+        state, _ = self.bucket.states.read(self.endpoint)
+        promotion = state.promotion if state else None
+        if promotion is None or (promotion.release_id, promotion.strategy) != (self.release_id, ALL_AT_ONCE):
+            return None
+        return promotion.recorded
+
+    def _record(self, run: TaskRun, outcome: Outcome) -> None:
+        """Let the release scale as soon as it has the traffic of another one; not with a size of this run's own."""
+        super()._record(run, outcome)
+        if self._replaced is not None and self.instance_count is None:
+            scaling, instances = self.hook.client("application-autoscaling"), self.spec.stage(self.stage).instances
+            for variant in self.wanted.config["ProductionVariants"]:
+                ensure_scaling(scaling, self.endpoint, variant["VariantName"], instances)
 
     def _keep_config(self, run: TaskRun) -> None:
         """Write down what is launched before it is: when it is undone, the spec may ask for something else."""

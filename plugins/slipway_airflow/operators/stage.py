@@ -52,16 +52,16 @@ class StageOperator(ServiceOperator):
         """Name of the endpoint."""
         return self.spec.endpoint_name(self.stage)
 
-    def wanted_for(self, release: Release) -> WantedEndpoint:
+    def wanted_for(self, release: Release, instance_count: int | None = None) -> WantedEndpoint:
         """Return the endpoint as it shall be with this release.
 
         :param release: The release, as it is recorded.
+        :param instance_count: Number of instances where the run names none; the spec's minimum when None.
         """
-        spec = override_stage(
-            self.spec, self.stage, instance_type=self.instance_type, instance_count=self.instance_count
-        )
+        count = instance_count if self.instance_count is None else self.instance_count
+        spec = override_stage(self.spec, self.stage, instance_type=self.instance_type, instance_count=count)
         account = Account(self.hook.account_id, self.hook.conn_region_name)
-        return wanted_endpoint(spec, self.stage, release, self.platform, account)
+        return wanted_endpoint(spec, self.stage, release, self.platform, account, bucket=self.bucket.name)
 
     def note_removal(self, run: TaskRun, removal: Removal) -> None:
         """Write into the ledger what is about to be deleted, and what would bring it back."""

@@ -11,6 +11,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 from mlflow import MlflowClient
 
+from slipway.endpoints.scaling import suspend_scaling
+from slipway.endpoints.traffic import ensure_instances
 from slipway.errors import (
     EndpointBusyError,
     EndpointFailedError,
@@ -290,12 +292,20 @@ def test_the_next_release_takes_all_traffic_from_one_that_scales_and_a_rollback_
         return {each["ResourceId"] for each in targets if f"/{service.spec.name}-prod/" in each["ResourceId"]}
 
     assert scaled() == {f"endpoint/{service.spec.name}-prod/variant/{first.id}"}
+    endpoint, sagemaker = f"{service.spec.name}-prod", service.aws.client("sagemaker")
+    suspend_scaling(scaling, endpoint, first.id)  # or the size would follow the traffic, of which there is none
+    ensure_instances(sagemaker, endpoint, first.id, 2)
     second = approved(service, 2, weight=5.0, answers=5.0)
     run = promotion("promote_2", spec)
     run.begin()
-    run.launch(second.id)
+    launched = run.launch(second.id)["config_name"]
     assert service.ask("prod", 3.0) == 15.0
-    assert scaled() == set()
+    (variant,) = sagemaker.describe_endpoint_config(EndpointConfigName=launched)["ProductionVariants"]
+    assert (variant["VariantName"], variant["InitialInstanceCount"]) == (second.id, 2), "as many as the champion had"
+    assert scaled() == {f"endpoint/{service.spec.name}-prod/variant/{second.id}"}
+    since = service.aws.position()
+    assert run.launch(second.id)["config_name"] == launched, "another try asks for the same config"
+    assert "UpdateEndpoint" not in service.aws.changes(since)
     run.roll_back(verify="failed")
     assert service.ask("prod", 3.0) == 6.0
     assert scaled() == {f"endpoint/{service.spec.name}-prod/variant/{first.id}"}

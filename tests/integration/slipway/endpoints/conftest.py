@@ -198,7 +198,7 @@ def wanted_of(push_image: Any, request: pytest.FixtureRequest) -> Any:
             image_uri=push_image(weight),
             inputs=inputs,
         )
-        return wanted_endpoint(spec, stage, release, PLATFORM, ACCOUNT)
+        return wanted_endpoint(spec, stage, release, PLATFORM, ACCOUNT, bucket="artifacts")
 
     return build
 

@@ -77,7 +77,7 @@ def wanted_of(
     """The dev endpoint of a release; the seed names the release."""
 
     def build(seed: str = "a", **sections: Any) -> WantedEndpoint:
-        return wanted_endpoint(make_spec(**sections), "dev", make_release(seed), platform, account)
+        return wanted_endpoint(make_spec(**sections), "dev", make_release(seed), platform, account, bucket="artifacts")
 
     return build
 

@@ -19,7 +19,7 @@ SECURITY = {"kms_key_id": "key", "subnets": ("subnet-1", "subnet-2"), "security_
 
 @pytest.fixture(scope="module")
 def wanted(make_spec: Any, make_release: Any, platform: Any, account: Any) -> Any:
-    return wanted_endpoint(make_spec(security=SECURITY), "prod", make_release(), platform, account)
+    return wanted_endpoint(make_spec(security=SECURITY), "prod", make_release(), platform, account, bucket="artifacts")
 
 
 def as_aws_returns_it(request: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_requests_are_valid_and_complete(
     make_spec: Any, make_release: Any, platform: Any, account: Any, assert_valid: Any, stage: Any, security: Any
 ) -> None:
     spec = make_spec(security=security, serving={"environment": {"LOG_LEVEL": "info"}})
-    wanted = wanted_endpoint(spec, stage, make_release(), platform, account)
+    wanted = wanted_endpoint(spec, stage, make_release(), platform, account, bucket="artifacts")
     for operation, request in every_request(wanted):
         assert_valid(operation, request)
     (model,) = wanted.models
@@ -71,20 +71,28 @@ def test_requests_are_valid_and_complete(
 
 def test_only_production_is_captured(make_spec: Any, make_release: Any, platform: Any, account: Any) -> None:
     spec = make_spec(monitor={"capture_pct": 20}, security=SECURITY)
-    assert "DataCaptureConfig" not in wanted_endpoint(spec, "dev", make_release(), platform, account).config
-    capture = wanted_endpoint(spec, "prod", make_release(), platform, account).config["DataCaptureConfig"]
+    assert (
+        "DataCaptureConfig"
+        not in wanted_endpoint(spec, "dev", make_release(), platform, account, bucket="artifacts").config
+    )
+    capture = wanted_endpoint(spec, "prod", make_release(), platform, account, bucket="artifacts").config[
+        "DataCaptureConfig"
+    ]
     assert capture["InitialSamplingPercentage"] == 20
-    assert capture["DestinationS3Uri"] == capture_uri(platform, account)
-    assert capture["DestinationS3Uri"] == "s3://slipway-123456789012-eu-central-1/captures"
+    assert capture["DestinationS3Uri"] == capture_uri("artifacts")
+    assert capture["DestinationS3Uri"] == "s3://artifacts/captures"
     assert capture["KmsKeyId"] == SECURITY["kms_key_id"]
     assert {option["CaptureMode"] for option in capture["CaptureOptions"]} == {"Input", "Output"}
     off = make_spec(monitor={"capture_pct": 0})
-    assert "DataCaptureConfig" not in wanted_endpoint(off, "prod", make_release(), platform, account).config
+    assert (
+        "DataCaptureConfig"
+        not in wanted_endpoint(off, "prod", make_release(), platform, account, bucket="artifacts").config
+    )
 
 
 def test_lineage_is_on_every_resource(make_spec: Any, make_release: Any, platform: Any, account: Any) -> None:
     spec = make_spec(tags={"team": "aviation", "cost": "42"})
-    wanted = wanted_endpoint(spec, "prod", make_release(), platform, account)
+    wanted = wanted_endpoint(spec, "prod", make_release(), platform, account, bucket="artifacts")
     for request in (*wanted.models, wanted.config, wanted.create_request()):
         assert tags_of(request) == {
             "cost": "42",
@@ -109,11 +117,16 @@ def test_more_tags_than_aws_takes_are_refused(make_spec: Any, make_release: Any)
 
 def test_stages_have_their_own_role_and_model(make_spec: Any, make_release: Any, platform: Any, account: Any) -> None:
     spec = make_spec(stages={"prod": {"execution_role": "arn:aws:iam::999999999999:role/prod"}})
-    dev, prod = (wanted_endpoint(spec, stage, make_release(), platform, account) for stage in ("dev", "prod"))
+    dev, prod = (
+        wanted_endpoint(spec, stage, make_release(), platform, account, bucket="artifacts") for stage in ("dev", "prod")
+    )
     assert prod.models[0]["ExecutionRoleArn"] == "arn:aws:iam::999999999999:role/prod"
     assert dev.models[0]["ModelName"] != prod.models[0]["ModelName"]
     same_role = make_spec()
-    dev, prod = (wanted_endpoint(same_role, stage, make_release(), platform, account) for stage in ("dev", "prod"))
+    dev, prod = (
+        wanted_endpoint(same_role, stage, make_release(), platform, account, bucket="artifacts")
+        for stage in ("dev", "prod")
+    )
     assert dev.models[0]["ModelName"] != prod.models[0]["ModelName"]
 
 
@@ -140,7 +153,7 @@ def test_the_variant_is_the_release_except_for_guardrails(make_spec: Any, make_r
 
 def test_names_follow_from_content_alone(make_spec: Any, make_release: Any, platform: Any, account: Any) -> None:
     def wanted(stage: Any = "prod", seed: str = "a", **sections: Any) -> Any:
-        return wanted_endpoint(make_spec(**sections), stage, make_release(seed), platform, account)
+        return wanted_endpoint(make_spec(**sections), stage, make_release(seed), platform, account, bucket="artifacts")
 
     one = wanted()
     assert one == wanted()
