@@ -36,6 +36,17 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class WayTaken(_Part):
+    """How a rollback brought a release back; a rollback that is taken up again goes on by it."""
+
+    route: Literal["warm", "config"] = Field(description="by weights, or by an endpoint config")
+    variant: str = Field(description="variant that serves the release")
+    config_name: str = Field(description="SageMaker endpoint config that serves it alone")
+    instances: int = Field(ge=0, description="how many it needs")
+    leaving: tuple[str, ...] = Field((), description="variants that had the traffic before")
+    champion: str | None = Field(None, description="release that was the champion before")
+
+
 class Serving(_Part):
     """A release that has, or had, all traffic of the endpoint."""
 
@@ -44,6 +55,7 @@ class Serving(_Part):
     config_name: str = Field(description="SageMaker endpoint config that serves it alone")
     since: AwareDatetime
     run_id: str = Field(description="run that put it there")
+    way: WayTaken | None = Field(None, description="how it got there again, when that run was a rollback")
 
 
 class Approval(_Part):
@@ -168,6 +180,10 @@ class EndpointState(_Part):
     def last_of(self, run_id: str) -> HistoryEntry | None:
         """The latest thing that a DAG run did to the endpoint, or None."""
         return next((entry for entry in reversed(self.history) if entry.run_id == run_id), None)
+
+    def begun_by(self, run_id: str) -> HistoryEntry | None:
+        """The promotion that a DAG run began, also when it has ended; or None."""
+        return next((entry for entry in self.history if (entry.event, entry.run_id) == ("begun", run_id)), None)
 
 
 Change = Callable[[EndpointState], EndpointState]

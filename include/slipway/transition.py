@@ -37,6 +37,7 @@ from slipway.state import (
     HistoryEntry,
     Promotion,
     Serving,
+    WayTaken,
 )
 
 FlagName = Literal["hold", "abort", "frozen", "approve_now"]
@@ -66,7 +67,7 @@ def begin(state: EndpointState, promotion: Promotion, *, by: str) -> EndpointSta
     """Make the waiting release the challenger of one run.
 
     Raises:
-        SupersededError: another release, or none, waits.
+        SupersededError: another release, or none, waits; or this run has begun a promotion before.
         EndpointBusyError: the endpoint is frozen, or another run's promotion has not been brought to an end.
     """
     under_way = state.promotion
@@ -77,6 +78,7 @@ def begin(state: EndpointState, promotion: Promotion, *, by: str) -> EndpointSta
             f"{state.endpoint}: release {under_way.release_id} is still being promoted by {under_way.run_id}. "
             f"It has to be finished or rolled back first. {when_run_is_gone(state)}"
         )
+    refuse_second_promotion(state, promotion.run_id)
     if state.flags.frozen:
         frozen, service = state.flags.frozen, state.endpoint.removesuffix("-prod")
         raise EndpointBusyError(
@@ -89,6 +91,23 @@ def begin(state: EndpointState, promotion: Promotion, *, by: str) -> EndpointSta
     entry = _entry("begun", promotion, promotion.begun_at, by, promotion.strategy)
     flags = Flags(hold=state.flags.hold, frozen=state.flags.frozen)  # the others were about an earlier promotion
     return _with(state, [entry], approved=None, promotion=promotion, flags=flags)
+
+
+def refuse_second_promotion(state: EndpointState, run_id: str) -> None:
+    """Refuse that a run begins another promotion: its tasks that are green already were about the first one.
+
+    Raises:
+        SupersededError: the run has begun a promotion, which has ended.
+    """
+    begun, last = state.begun_by(run_id), state.last_of(run_id)
+    if begun is None or last is None:
+        return
+    ended = f"{last.event} at {last.at:%Y-%m-%d %H:%M %Z}" + (f" ({last.reason})" if last.reason else "")
+    raise SupersededError(
+        f"{state.endpoint}: run {run_id} was the promotion of release {begun.release_id}, which has ended: {ended}. "
+        f"One run promotes one release, so nothing is left to do here; `slipway promote "
+        f"{state.endpoint.removesuffix('-prod')}` begins the promotion of what waits."
+    )
 
 
 def promote(state: EndpointState, *, run_id: str, config_name: str, at: datetime, by: str) -> EndpointState:
@@ -144,7 +163,14 @@ def give_up(state: EndpointState, *, run_id: str, at: datetime, by: str, reason:
 
 
 def go_back(
-    state: EndpointState, *, run_id: str, config_name: str, at: datetime, by: str, reason: str
+    state: EndpointState,
+    *,
+    run_id: str,
+    config_name: str,
+    at: datetime,
+    by: str,
+    reason: str,
+    way: WayTaken | None = None,
 ) -> EndpointState:
     """Make the previous champion the champion again.
 
@@ -157,6 +183,7 @@ def go_back(
         at: when.
         by: on whose behalf.
         reason: why.
+        way: how, for a run that is taken up again.
 
     Raises:
         EndpointBusyError: a promotion is under way.
@@ -172,8 +199,24 @@ def go_back(
     entry = HistoryEntry(
         event="rolled_back", release_id=champion.release_id, at=at, by=by, run_id=run_id, reason=reason
     )
-    again = previous.model_copy(update={"since": at, "run_id": run_id, "config_name": config_name})
+    again = previous.model_copy(update={"since": at, "run_id": run_id, "config_name": config_name, "way": way})
     return _with(state, [entry], champion=again, previous=None)
+
+
+def refuse_second_rollback(state: EndpointState, run_id: str) -> None:
+    """Refuse that a run goes back once more, after what it brought back has been replaced.
+
+    Raises:
+        SupersededError: the run has gone back, and something else is the champion since.
+    """
+    went = next((entry for entry in state.history if (entry.event, entry.run_id) == ("rolled_back", run_id)), None)
+    if went is None or (state.champion and state.champion.run_id == run_id):
+        return
+    raise SupersededError(
+        f"{state.endpoint}: run {run_id} took release {went.release_id} back at {went.at:%Y-%m-%d %H:%M %Z}, and what "
+        "it brought back is not the champion any more. Nothing is left to do here; start another rollback to go back "
+        "from the present champion."
+    )
 
 
 def lapse(state: EndpointState, approval: Approval, *, at: datetime, by: str) -> EndpointState:

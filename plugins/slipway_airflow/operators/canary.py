@@ -18,7 +18,7 @@ from slipway_airflow.operators.stage import StageOperator
 if TYPE_CHECKING:
     from slipway.canary.plan import CanaryPlan
     from slipway.spec import ServiceSpec
-    from slipway.state import Promotion, Recorded
+    from slipway.state import EndpointState, Promotion, Recorded
     from slipway_airflow.hooks.artifact_bucket import ArtifactBucket
     from slipway_airflow.task_run import TaskRun
 
@@ -91,9 +91,11 @@ class PromotionView:
     def promotion(self) -> Promotion:
         """Return the promotion, under its prolonged lease.
 
+        :raises AirflowSkipException: the run's release is the champion already; the task was cleared after that.
         :raises SupersededError: the promotion was ended by somebody else.
         """
         state, _ = self.bucket.states.read(self.endpoint)
+        skip_finished(state, self.run)
         promotion = state.promotion if state else None
         if promotion is None or promotion.run_id != self.run.run_id:
             raise SupersededError(f"{self.endpoint}: the promotion of {self.run.run_id} is not under way any more.")
@@ -134,6 +136,18 @@ class PromotionView:
         number = canary.number_of(step)
         present = canary.weight_pct(number - 1) if number > 1 else 0.0
         return Stop(canary.promotion, f"step {number}", present, canary.weight_pct(number))
+
+
+def skip_finished(state: EndpointState | None, run: TaskRun) -> None:
+    """Skip a task on the way to a champion that is there: one that was cleared after its run had recorded it.
+
+    :param state: What is known of the endpoint.
+    :param run: The task's run.
+    :raises AirflowSkipException: the champion is this run's.
+    """
+    champion = state.champion if state else None
+    if champion and champion.run_id == run.run_id:
+        raise AirflowSkipException(f"Release {champion.release_id} of this run is the champion already.")
 
 
 class CanaryOperator(StageOperator):

@@ -12,6 +12,7 @@ from slipway.endpoints.scaling import suspend_scaling
 from slipway.endpoints.two_variants import champion_variant_name, wanted_canary
 from slipway.errors import SupersededError
 from slipway.spec.override import override_stage
+from slipway_airflow.operators.canary import skip_finished
 from slipway_airflow.operators.promotion_begin import CANARY
 from slipway_airflow.operators.promotion_launch import PromotionLaunchOperator
 from slipway_airflow.task_run import TaskRun
@@ -37,6 +38,8 @@ class CanaryPrepareOperator(PromotionLaunchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Suspend the champion's scaling, then update the endpoint."""
+        state, _ = self.bucket.states.read(self.endpoint)
+        skip_finished(state, TaskRun.of(context))
         if recorded := self._canary_record:
             champion = champion_variant_name(self.endpoint, recorded)
             suspend_scaling(self.hook.client("application-autoscaling"), self.endpoint, champion)

@@ -14,14 +14,16 @@ from slipway.endpoints.requests import variant_name
 from slipway.endpoints.resource import describe
 from slipway.endpoints.restore import ensure_solo_config, recorded_from
 from slipway.endpoints.two_variants import champion_variant_name
-from slipway.errors import EndpointFailedError, SlipwayError, SupersededError
+from slipway.errors import EndpointBusyError, EndpointFailedError, SlipwayError, SupersededError
 from slipway.state import EndpointState, Place, Promotion, Recorded
-from slipway.transition import begin
+from slipway.transition import begin, refuse_second_promotion
 from slipway_airflow.operators.stage import StageOperator
 from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from slipway.state import Serving
 
 FIRST_LAUNCH = "first_launch"
 ALL_AT_ONCE = "all_at_once"
@@ -34,6 +36,10 @@ class PromotionBeginOperator(StageOperator):
 
     Skips when nothing waits. What the endpoint serves now is written into its state before anything
     is changed; :class:`PromotionRollBackOperator` brings it back from there.
+
+    Airflow runs this task again with each later one that is cleared "downstream", and skips all of them
+    when it skips. So in a run whose release is the champion it says the same as before, and takes the
+    lease again; a run whose promotion ended otherwise is refused, whatever waits now.
 
     :param weights_pct: Weights of the spec's plan that this run keeps; None keeps all. (templated)
     :param spec: The service.
@@ -56,6 +62,8 @@ class PromotionBeginOperator(StageOperator):
         """Begin, or skip."""
         run = TaskRun.of(context)
         state, _ = self.bucket.states.read(self.endpoint)
+        if state and state.champion and state.champion.run_id == run.run_id:
+            return self._take_up_again(run, state, state.champion)
         if reason := _nothing_to_do(state, run):
             raise AirflowSkipException(f"{self.endpoint}: {reason}.")
         granted = self.bucket.states.take_lease(
@@ -74,6 +82,27 @@ class PromotionBeginOperator(StageOperator):
             "model_version": promotion.model_version,
             "strategy": promotion.strategy,
             "recorded_config": promotion.recorded.config_name if promotion.recorded else None,
+        }
+
+    def _take_up_again(self, run: TaskRun, state: EndpointState, champion: Serving) -> dict[str, Any]:
+        """Let the tasks behind it do what is left to do after the champion was recorded."""
+        if state.promotion:
+            raise EndpointBusyError(
+                f"{self.endpoint}: release {champion.release_id} of this run is the champion, and "
+                f"{state.promotion.run_id} promotes release "
+                f"{state.promotion.release_id} beside it. Clear the task again when that has ended."
+            )
+        purpose = f"finish the promotion of release {champion.release_id}"
+        self.bucket.states.take_lease(self.endpoint, run.holder, purpose=purpose, seconds=LEASE_SECONDS)
+        begun, previous = state.begun_by(run.run_id), state.previous
+        self.log.info(
+            "Release %s of this run is the champion: only what comes after that is left.", champion.release_id
+        )
+        return {
+            "release_id": champion.release_id,
+            "model_version": champion.model_version,
+            "strategy": begun.reason if begun else "",
+            "recorded_config": previous.config_name if previous else None,
         }
 
     def _begin(self, run: TaskRun) -> Promotion:
@@ -167,6 +196,8 @@ class PromotionBeginOperator(StageOperator):
 def _nothing_to_do(state: EndpointState | None, run: TaskRun) -> str | None:
     if state and state.promotion and state.promotion.run_id == run.run_id:
         return None
+    if state:
+        refuse_second_promotion(state, run.run_id)
     if state is None or state.approved is None:
         return "no approved release waits for its promotion"
     return None

@@ -21,6 +21,8 @@ from slipway_airflow.task_run import TaskRun
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from slipway.state import EndpointState
+
 CHAMPION = "champion"
 
 
@@ -28,7 +30,8 @@ class PromotionFinishOperator(StageOperator):
     """Record the new champion: in the state, as MLflow's alias ``champion``, in the ledger; give the lease back.
 
     The state comes first: from there on nothing is rolled back any more. The task may then still
-    fail, with MLflow down for instance, and be cleared; it does what is left to do.
+    fail, with MLflow down for instance, and be cleared; it does what is left to do, whatever the endpoint
+    has come to since.
 
     :param config_name: The endpoint config that serves the release alone. (templated)
     :param mlflow_conn_id: The Airflow connection of MLflow. (templated, default: mlflow_default)
@@ -54,17 +57,9 @@ class PromotionFinishOperator(StageOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Check once more what the endpoint serves, then record it."""
         run = TaskRun.of(context)
-        outcome = endpoint_outcome(describe(self.hook.client("sagemaker"), "endpoint", self.endpoint), self.config_name)
-        outcome.raise_if_failed()
-        if outcome.pending:
-            raise EndpointBusyError(f"{outcome.message} Somebody else changes it; the promotion is not finished.")
-        self._require_passes(run)
-        self._end_alarm()
-        now = datetime.now(UTC)
-        state = self.bucket.states.update(
-            self.endpoint,
-            lambda state: promote(state, run_id=run.run_id, config_name=self.config_name, at=now, by=run.user),
-        )
+        state, _ = self.bucket.states.read(self.endpoint)
+        if state is None or state.champion is None or state.champion.run_id != run.run_id:
+            state = self._promote(run)
         champion = state.champion
         if champion is None:
             raise EndpointBusyError(f"{self.endpoint}: the champion was removed from the state meanwhile.")
@@ -74,7 +69,6 @@ class PromotionFinishOperator(StageOperator):
             "promoted",
             f"release {champion.release_id}",
             endpoint=self.endpoint,
-            config_name=self.config_name,
             previous=state.previous.release_id if state.previous else None,
         )
         self._point_alias(run, champion.model_version)
@@ -83,8 +77,26 @@ class PromotionFinishOperator(StageOperator):
         return {
             "release_id": champion.release_id,
             "model_version": champion.model_version,
-            "config_name": self.config_name,
+            "config_name": champion.config_name,
         }
+
+    def _promote(self, run: TaskRun) -> EndpointState:
+        """Record it in the state, when the endpoint serves it and nobody else changes that."""
+        self._require_serving()
+        self._require_passes(run)
+        self._end_alarm()
+        now = datetime.now(UTC)
+        return self.bucket.states.update(
+            self.endpoint,
+            lambda state: promote(state, run_id=run.run_id, config_name=self.config_name, at=now, by=run.user),
+        )
+
+    def _require_serving(self) -> None:
+        found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        outcome = endpoint_outcome(found, self.config_name)
+        outcome.raise_if_failed()
+        if outcome.pending:
+            raise EndpointBusyError(f"{outcome.message} Somebody else changes it; the promotion is not finished.")
 
     def _end_alarm(self) -> None:
         """Delete the promotion's alarm while the state still names it."""

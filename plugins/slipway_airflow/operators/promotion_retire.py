@@ -13,7 +13,7 @@ from slipway.endpoints.requests import WantedEndpoint
 from slipway.endpoints.resource import describe
 from slipway.endpoints.scaling import ensure_scaling, remove_scaling
 from slipway.endpoints.traffic import instances_of
-from slipway.errors import EndpointMissingError
+from slipway.errors import EndpointBusyError, EndpointMissingError, SupersededError
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_airflow.task_run import TaskRun
@@ -85,6 +85,16 @@ class PromotionRetireOperator(SageMakerDeployOperator):
         champion = state.champion if state else None
         if champion is None or champion.run_id != run.run_id:
             raise AirflowSkipException(f"{self.endpoint}: another release has become the champion.")
+        if champion.release_id != self.release_id:
+            raise SupersededError(
+                f"{self.endpoint}: release {champion.release_id} is the champion by this run, not {self.release_id}, "
+                "which this task was given. Nothing was changed."
+            )
+        if state and state.promotion:
+            raise EndpointBusyError(
+                f"{self.endpoint}: {state.promotion.run_id} promotes release {state.promotion.release_id}, and needs "
+                "what stands there. When it has ended, there is nothing left to do here, or this task can be cleared."
+            )
         return champion
 
     def _settle(self, run: TaskRun) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from slipway.endpoints.previous import WayBack, find_way_back, is_solo, previous_champion
 from slipway.endpoints.resource import describe
 from slipway.endpoints.restore import ensure_solo_config
-from slipway.errors import SlipwayError
+from slipway.errors import SlipwayError, SupersededError
+from slipway.transition import refuse_second_rollback
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.stage import StageOperator
 from slipway_airflow.task_run import TaskRun
@@ -29,6 +28,9 @@ class RollbackBeginOperator(StageOperator):
 
     Refuses while a promotion is under way, when there is no previous champion, and when its time of
     ``promote.keep_previous_days`` is up. Nothing that serves is changed here.
+
+    Airflow runs this task again with each later one that is cleared "downstream", and skips all of them
+    when it skips. So a run that has gone back is given the way that it went, and the lease again.
 
     :param spec: The service.
     :param platform: The installation.
@@ -49,7 +51,9 @@ class RollbackBeginOperator(StageOperator):
         run = TaskRun.of(context)
         state, _ = self.bucket.states.read(self.endpoint)
         if state and state.champion and state.champion.run_id == run.run_id:
-            raise AirflowSkipException(f"{self.endpoint}: this run has gone back already.")
+            return self._take_up_again(run, state.champion)
+        if state:
+            refuse_second_rollback(state, run.run_id)
         now, keep_days = datetime.now(UTC), self.spec.promote.keep_previous_days
         previous = previous_champion(state, self.endpoint, now=now, keep_days=keep_days)
         self.bucket.states.take_lease(
@@ -65,7 +69,30 @@ class RollbackBeginOperator(StageOperator):
         self.bucket.note(
             self.spec.name, run, "began", f"rollback to release {way.release_id}", route=way.route, champion=champion
         )
-        return {**asdict(way), "leaving": list(way.leaving), "champion": champion}
+        return _as_xcom(way, champion)
+
+    def _take_up_again(self, run: TaskRun, champion: Serving) -> dict[str, Any]:
+        """Let the tasks behind it do what is left to do after the champion was recorded."""
+        taken = champion.way
+        if taken is None:
+            raise SupersededError(
+                f"{self.endpoint}: this run has gone back to release {champion.release_id}, by a Slipway that did not "
+                "keep the way. See `slipway status` for who has the traffic."
+            )
+        self.bucket.states.take_lease(
+            self.endpoint, run.holder, purpose=f"go back to release {champion.release_id}", seconds=LEASE_SECONDS
+        )
+        self.log.info("Release %s is the champion again: only what comes after that is left.", champion.release_id)
+        way = WayBack(
+            route=taken.route,
+            release_id=champion.release_id,
+            model_version=champion.model_version,
+            variant=taken.variant,
+            config_name=taken.config_name,
+            instances=taken.instances,
+            leaving=taken.leaving,
+        )
+        return _as_xcom(way, taken.champion)
 
     def _way(self, previous: Serving) -> WayBack:
         """Choose the way; its config is made here when the recorded one would not serve it alone, or too small."""
@@ -76,3 +103,7 @@ class RollbackBeginOperator(StageOperator):
             return way
         alone = ensure_solo_config(sagemaker, self.spec.name, config, way.variant, way.instances)
         return replace(way, config_name=alone)
+
+
+def _as_xcom(way: WayBack, champion: str | None) -> dict[str, Any]:
+    return {**asdict(way), "leaving": list(way.leaving), "champion": champion}

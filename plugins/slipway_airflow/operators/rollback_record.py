@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from slipway.registry import set_alias_if_changed
+from slipway.state import WayTaken
 from slipway.transition import go_back
 from slipway_airflow.hooks.mlflow_registry import MlflowRegistryHook
 from slipway_airflow.operators.promotion_finish import CHAMPION
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 class RollbackRecordOperator(RollbackOperator):
     """Record the champion: in the state, in the ledger with the user's name, as MLflow's alias ``champion``.
+
+    Once it is in the state, the task may be cleared alone: the rest of it needs no lease.
 
     Takes what :class:`RollbackOperator` takes.
 
@@ -41,14 +44,9 @@ class RollbackRecordOperator(RollbackOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Record it; the state first, since it is what serves."""
         run, way, config_name = TaskRun.of(context), self.way, self.switched["config_name"]
-        now = datetime.now(UTC)
-        self.bucket.states.update(
-            self.endpoint,
-            lambda state: go_back(
-                state, run_id=run.run_id, config_name=config_name, at=now, by=run.user, reason=run.reason
-            ),
-            holder=run.holder,
-        )
+        state, _ = self.bucket.states.read(self.endpoint)
+        if state is None or state.champion is None or state.champion.run_id != run.run_id:
+            self._go_back(run, config_name)
         self.bucket.note(
             self.spec.name,
             run,
@@ -67,6 +65,26 @@ class RollbackRecordOperator(RollbackOperator):
                 self.spec.name, run, "pointed", f"alias {CHAMPION}", model=self.spec.model, version=version
             )
         return {"release_id": way["release_id"], "model_version": version, "config_name": config_name}
+
+    def _go_back(self, run: TaskRun, config_name: str) -> None:
+        """Write the state; the lease that ``give_back`` gave back meanwhile is taken for that long."""
+        way, now = self.way, datetime.now(UTC)
+        state, _ = self.bucket.states.read(self.endpoint)
+        held = state is not None and state.lease is not None and state.lease.holder == run.holder
+        self.take_lease(run)
+        taken = WayTaken(**{name: way[name] for name in WayTaken.model_fields})
+        try:
+            self.require_traffic()
+            self.bucket.states.update(
+                self.endpoint,
+                lambda state: go_back(
+                    state, run_id=run.run_id, config_name=config_name, at=now, by=run.user, reason=run.reason, way=taken
+                ),
+                holder=run.holder,
+            )
+        finally:
+            if not held:
+                self.bucket.states.release_lease(self.endpoint, run.holder)
 
 
 class LeaseReleaseOperator(StageOperator):

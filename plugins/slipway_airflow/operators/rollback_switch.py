@@ -13,7 +13,7 @@ from slipway.endpoints.restore import restore_config
 from slipway.endpoints.scaling import ensure_scaling, remove_scaling
 from slipway.endpoints.traffic import ensure_instances, ensure_weights, instances_of, weights_of
 from slipway.endpoints.two_variants import FULL_WEIGHT
-from slipway.errors import EndpointBusyError, EndpointMissingError
+from slipway.errors import EndpointBusyError, EndpointMissingError, SupersededError
 from slipway.state import Recorded, VariantShare
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.stage import StageOperator
@@ -46,10 +46,37 @@ class RollbackOperator(StageOperator):
         self.way = way
 
     def take_lease(self, run: TaskRun) -> None:
-        """Prolong the lease of the rollback."""
+        """Prolong the lease of the rollback.
+
+        :param run: The task's run.
+        :raises SupersededError: its way is not that of the endpoint any more; the lease is given back.
+        """
         self.bucket.states.take_lease(
             self.endpoint, run.holder, purpose=f"go back to release {self.way['release_id']}", seconds=LEASE_SECONDS
         )
+        try:
+            self.require_standing(run)
+        except SupersededError:
+            self.bucket.states.release_lease(self.endpoint, run.holder)
+            raise
+
+    def require_standing(self, run: TaskRun) -> None:
+        """See that a way that was found some time ago does not lead past what has been promoted since.
+
+        :param run: The task's run.
+        :raises SupersededError: the champions are others.
+        """
+        state, _ = self.bucket.states.read(self.endpoint)
+        champion, previous = (state.champion, state.previous) if state else (None, None)
+        if champion and champion.run_id == run.run_id:
+            return
+        names = tuple(each.release_id if each else None for each in (champion, previous))
+        if names != (self.way["champion"], self.way["release_id"]):
+            raise SupersededError(
+                f"{self.endpoint}: the champion is {names[0]} and the one before it {names[1]}; this rollback was "
+                f"begun to go from {self.way['champion']} to {self.way['release_id']}. Nothing was changed; start "
+                "another one."
+            )
 
     def found(self) -> Description:
         """Describe the endpoint.
@@ -59,6 +86,20 @@ class RollbackOperator(StageOperator):
         found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
         if found is None:
             raise EndpointMissingError(f"{self.endpoint} was deleted in the middle of its rollback.")
+        return found
+
+    def require_traffic(self) -> Description:
+        """Describe the endpoint, whose traffic goes to the previous champion alone.
+
+        :raises EndpointBusyError: it goes elsewhere.
+        """
+        found = self.found()
+        serving = {name for name, weight in weights_of(found).items() if weight > 0}
+        if serving != {self.way["variant"]}:
+            raise EndpointBusyError(
+                f"{self.endpoint}: traffic goes to {sorted(serving)}, expected {self.way['variant']} alone: somebody "
+                "else changes it. Run the task `switch` again."
+            )
         return found
 
     def serve_alone(self) -> bool:
@@ -107,12 +148,7 @@ class RollbackSwitchOperator(RollbackOperator):
         config_name = str(found["EndpointConfigName"])
         wanted = config_name if self.way["route"] == "warm" else self.way["config_name"]
         endpoint_outcome(found, wanted).raise_if_failed()
-        serving = {name for name, weight in weights_of(found).items() if weight > 0}
-        if serving != {self.way["variant"]}:
-            raise EndpointBusyError(
-                f"{self.endpoint}: traffic goes to {sorted(serving)}, expected {self.way['variant']} alone: somebody "
-                "else changes it. Run the task again."
-            )
+        self.require_traffic()
         return config_name
 
 
@@ -138,6 +174,16 @@ class RollbackSettleOperator(RollbackOperator):
         scaling = self.hook.client("application-autoscaling")
         ensure_scaling(scaling, self.endpoint, self.way["variant"], self.spec.stage("prod").instances)
         return {"config_name": config_name}
+
+    def require_standing(self, run: TaskRun) -> None:
+        """See that the previous champion is the champion by this run, as the task before has written down."""
+        state, _ = self.bucket.states.read(self.endpoint)
+        champion = state.champion if state else None
+        if champion is None or champion.run_id != run.run_id:
+            raise SupersededError(
+                f"{self.endpoint}: release {self.way['release_id']} is not the champion by this run"
+                f"{f'; {champion.release_id} is, by {champion.run_id}' if champion else ''}. Nothing was changed."
+            )
 
 
 def _on_config(state: EndpointState, run_id: str, config_name: str) -> EndpointState:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,10 +21,13 @@ from slipway.errors import (
     LeaseHeldError,
     ModelRegistryUnavailableError,
     SlipwayError,
+    SupersededError,
 )
 from slipway.ledger import Ledger
 from slipway.state import Flag
 from slipway.transition import raise_flag
+from slipway_airflow.operators.canary_prepare import CanaryPrepareOperator
+from slipway_airflow.operators.canary_shift import CanaryShiftOperator
 from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
 from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
 from slipway_airflow.operators.promotion_launch import PromotionLaunchOperator
@@ -185,23 +189,98 @@ def test_a_run_that_was_ended_in_mid_update_is_rolled_back(
     assert service.describe("prod")["EndpointConfigName"] == config
 
 
+@pytest.fixture
+def mlflow_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Let MLflow not answer for a while."""
+
+    @contextmanager
+    def down() -> Iterator[None]:
+        with monkeypatch.context() as changed:
+            changed.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            nowhere = {"conn_type": "http", "host": "127.0.0.1", "port": 1}
+            changed.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(nowhere))
+            with pytest.raises(ModelRegistryUnavailableError):
+                yield
+
+    return down
+
+
 def test_what_was_finished_is_not_rolled_back_though_the_registry_is_down(
-    promotion: Callable[..., Promotion], service: Service, registry: MlflowClient, monkeypatch: pytest.MonkeyPatch
+    promotion: Callable[..., Promotion],
+    service: Service,
+    registry: MlflowClient,
+    mlflow_down: Callable[[], AbstractContextManager[None]],
 ) -> None:
     release = approved(service, 1)
     run = promotion()
     run.begin()
     config = run.launch(release.id)["config_name"]
-    with monkeypatch.context() as down:
-        down.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        down.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "http", "host": "127.0.0.1", "port": 1}))
-        with pytest.raises(ModelRegistryUnavailableError):
-            run.finish(config)
+    with mlflow_down():
+        run.finish(config)
     assert run.roll_back(finish="failed")["rolled_back"] is None
     assert service.ask("prod", 3.0) == 6.0
     assert service.state().lease is None
     run.finish(config)
     assert int(registry.get_model_version_by_alias(service.spec.model, "champion").version) == 1
+
+
+def test_the_last_tasks_cleared_with_what_follows_do_what_is_left_though_another_release_waits(
+    promotion: Callable[..., Promotion],
+    service: Service,
+    registry: MlflowClient,
+    mlflow_down: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Airflow runs ``record`` again with them, and would skip them all if it skipped."""
+    release, run = approved(service, 1), promotion()
+    first = run.begin()
+    config = run.launch(release.id)["config_name"]
+    with mlflow_down():
+        run.finish(config)
+    run.roll_back(finish="failed")
+    waits = approved(service, 2, weight=5.0, answers=5.0)
+    assert run.begin() == first
+    run.finish(config)
+    run.make(PromotionRetireOperator, "retire", release_id=first["release_id"], waiter_delay=1).execute(
+        run.context("retire", run_id="promote_1")
+    )
+    assert run.roll_back()["undone_because"] == ""
+    state = service.state()
+    assert (state.champion.release_id, state.approved.release_id) == (release.id, waits.id)
+    assert (state.promotion, state.lease) == (None, None)
+    assert service.ask("prod", 3.0) == 6.0
+    assert int(registry.get_model_version_by_alias(service.spec.model, "champion").version) == 1
+    assert [action for action, _ in service.ledger()].count("promoted") == 1
+
+
+def test_the_whole_of_a_finished_run_may_be_cleared_and_changes_nothing(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    release, run = approved(service, 1), promotion()
+    run.run()
+    since = service.aws.position()
+    assert run.begin()["release_id"] == release.id
+    prepare = run.make(CanaryPrepareOperator, "prepare", release_id=release.id, waiter_delay=1, deferrable=False)
+    with pytest.raises(AirflowSkipException, match="is the champion already"):
+        prepare.execute(run.context("prepare", run_id="promote_1"))
+    shift = run.make(CanaryShiftOperator, "shift", step="final")
+    with pytest.raises(AirflowSkipException, match="is the champion already"):
+        shift.execute(run.context("finish.shift", run_id="promote_1"))
+    run.finish("None")  # what Airflow makes of the XCom of a task that was skipped
+    run.roll_back()
+    assert {change for change in service.aws.changes(since) if change != "PutObject"} == set()
+    assert service.state().lease is None
+
+
+def test_a_task_that_was_given_another_release_retires_nothing(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    approved(service, 1)
+    promotion().run()
+    other = approved(service, 2, weight=5.0, answers=5.0)
+    retire = promotion().make(PromotionRetireOperator, "retire", release_id=other.id, waiter_delay=1)
+    with pytest.raises(SupersededError, match=f"not {other.id}"):
+        retire.execute(promotion().context("retire", run_id="promote_1"))
+    assert service.ask("prod", 3.0) == 6.0
 
 
 def test_another_runs_lease_is_respected(promotion: Callable[..., Promotion], service: Service) -> None:

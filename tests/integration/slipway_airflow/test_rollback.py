@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,8 +11,16 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from mlflow import MlflowClient
 
-from slipway.errors import CanaryFailedError, EndpointBusyError, LeaseHeldError, NoWayBackError
+from slipway.errors import (
+    CanaryFailedError,
+    EndpointBusyError,
+    LeaseHeldError,
+    ModelRegistryUnavailableError,
+    NoWayBackError,
+    SupersededError,
+)
 from slipway.ledger import Ledger
+from slipway_airflow.operators.endpoint_verify import EndpointVerifyOperator
 from slipway_airflow.operators.rollback_begin import RollbackBeginOperator
 from slipway_airflow.operators.rollback_record import LeaseReleaseOperator, RollbackRecordOperator
 from slipway_airflow.operators.rollback_switch import RollbackSettleOperator, RollbackSwitchOperator
@@ -39,6 +48,7 @@ class Rollback:
             "switch": (RollbackSwitchOperator, {"way": self.way}),
             "champion": (RollbackRecordOperator, {"way": self.way, "switched": self.switched}),
             "settle": (RollbackSettleOperator, {"way": self.way}),
+            "verify": (EndpointVerifyOperator, {"stage": "prod", "release_id": self.way.get("release_id")}),
             "give_back": (LeaseReleaseOperator, {}),
         }
         kind, fields = kinds[name]
@@ -142,8 +152,8 @@ def test_neither_the_retiring_task_nor_a_second_rollback_undoes_the_first(
     config = service.describe("prod")["EndpointConfigName"]
     with pytest.raises(AirflowSkipException, match="another release has become the champion"):
         canary.execute("finish.retire", promoted)
-    with pytest.raises(AirflowSkipException, match="gone back already"):
-        rollback.execute("record")
+    assert rollback.execute("record") == rollback.way
+    rollback.execute("give_back")
     again = rollback.promotion.make(RollbackBeginOperator, "record")
     with pytest.raises(NoWayBackError, match="no champion before"):
         again.execute({**rollback.promotion.context("record", run_id="rollback_2"), "params": {}})
@@ -165,6 +175,63 @@ def test_a_cold_champion_is_back_by_its_config(
     assert service.ask("prod", 3.0) == 6.0
     assert service.state().champion.release_id == first.id
     assert int(registry.get_model_version_by_alias(service.spec.model, "champion").version) == 1
+
+
+def test_what_was_left_is_done_by_the_tasks_that_are_cleared(
+    promotion: Callable[..., Promotion],
+    service: Service,
+    registry: MlflowClient,
+    rollback: Rollback,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    approved(service, 1)
+    promotion().run()
+    approved(service, 2, weight=5.0, answers=5.0)
+    promotion("promote_2").run()
+    rollback.way, since = rollback.execute("record"), service.aws.position()
+    rollback.switched = rollback.execute("switch")
+    with monkeypatch.context() as down:
+        down.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        down.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "http", "host": "127.0.0.1", "port": 1}))
+        with pytest.raises(ModelRegistryUnavailableError):
+            rollback.execute("champion")
+    rollback.execute("give_back")
+    rollback.execute("champion")  # cleared alone
+    assert int(registry.get_model_version_by_alias(service.spec.model, "champion").version) == 1
+    assert service.state().lease is None
+    assert rollback.execute("record") == rollback.way, "cleared with all that follows"
+    for name in ("champion", "settle", "verify", "give_back"):
+        rollback.execute(name)
+    state = service.state()
+    assert (state.champion.model_version, state.champion.run_id, state.lease) == (1, RUN, None)
+    assert service.aws.changes(since).count("UpdateEndpoint") == 1
+    assert [action for action, _ in service.ledger()].count("rolled_back") == 1
+
+
+def test_a_rollback_is_not_taken_up_again_past_a_later_champion(
+    promotion: Callable[..., Promotion], service: Service, rollback: Rollback
+) -> None:
+    for number in (1, 2):
+        approved(service, number, weight=2.0 * number, answers=2.0 * number)
+        promotion(f"promote_{number}").run()
+    stale = Rollback(rollback.promotion)
+    stale.way = stale.execute("record")
+    stale.execute("give_back")
+    approved(service, 3, weight=7.0, answers=7.0)
+    promotion("promote_3").run()
+    since = service.aws.position()
+    for name in ("switch", "settle"):
+        with pytest.raises(SupersededError, match="Nothing was changed"):
+            stale.execute(name)
+        assert service.state().lease is None
+    assert service.aws.changes(since).count("UpdateEndpoint") == 0
+    rollback.run()
+    assert service.state().champion.model_version == 2
+    approved(service, 4, weight=8.0, answers=8.0)
+    promotion("promote_4").run()
+    with pytest.raises(SupersededError, match="start another rollback"):
+        rollback.execute("record")
+    assert service.ask("prod", 3.0) == 24.0
 
 
 def test_the_first_champion_has_nothing_before_it(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slipway.canary.patience import Hold
 from slipway.canary.progress import Question, StepProgress
 from slipway.errors import EndpointBusyError, NoWayBackError, SupersededError
-from slipway.state import Approval, EndpointState, Flag, Flags, Promotion
+from slipway.state import Approval, EndpointState, Flag, Flags, Promotion, WayTaken
 from slipway.transition import (
     approve,
     ask,
@@ -23,6 +23,7 @@ from slipway.transition import (
     lower_flag,
     promote,
     raise_flag,
+    refuse_second_rollback,
     resume,
     undeploy,
 )
@@ -101,6 +102,32 @@ def test_a_rolled_back_release_leaves_the_champion_and_does_not_wait_again() -> 
     assert approve(state, approval("b", 2)) is state
     # … a new run with a new approval does.
     assert approve(state, approval("b", 5, run="deploy-again")).approved is not None
+
+
+def test_a_run_promotes_one_release_whatever_has_become_of_it() -> None:
+    done = approve(champion_is("a"), approval("c", 2))
+    with pytest.raises(SupersededError, match=r"promote-a was the promotion of release a, .*: promoted at"):
+        begin(done, promotion("c", "promote-a"), by="asset")
+    state = begin(done, promotion("c", "promote-c"), by="asset")
+    assert begin(state, promotion("c", "promote-c"), by="asset") == state, "its own work"
+    over = give_up(state, run_id="promote-c", at=at(4), by="judge", reason="errors 5x")
+    with pytest.raises(SupersededError, match=r"rolled_back at .*\(errors 5x\).*`slipway promote flights`"):
+        begin(approve(over, approval("d", 5)), promotion("d", "promote-c"), by="asset")
+
+
+def test_a_run_goes_back_once_and_is_known_by_its_way() -> None:
+    second = begin(approve(champion_is("a"), approval("b", 2)), promotion("b", "promote-b", 3), by="asset")
+    state = promote(second, run_id="promote-b", config_name="config-b", at=at(4), by="asset")
+    refuse_second_rollback(state, "back")
+    way = WayTaken(route="warm", variant="a", config_name="config-a", instances=2, leaving=("b",), champion="b")
+    state = go_back(state, run_id="back", config_name="config-2", at=at(5), by="carol", reason="slow", way=way)
+    assert state.champion is not None
+    assert state.champion.way == way
+    refuse_second_rollback(state, "back")
+    later = begin(approve(state, approval("c", 6)), promotion("c", "promote-c"), by="asset")
+    later = promote(later, run_id="promote-c", config_name="config-c", at=at(7), by="asset")
+    with pytest.raises(SupersededError, match="back took release b back at"):
+        refuse_second_rollback(later, "back")
 
 
 def test_the_newest_approval_wins_and_the_older_is_superseded() -> None:
