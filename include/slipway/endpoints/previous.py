@@ -119,15 +119,15 @@ def find_way_back(previous: Serving, found: Description | None, config: Mapping[
     wanted = _variant_of(config, previous)
     variant = str(wanted["VariantName"])
     present = instances_of(found)
-    leaving = tuple(sorted(other for other, weight in weights_of(found).items() if weight > 0 and other != variant))
+    carrying = sorted(name for name, weight in weights_of(found).items() if weight > 0)
     return WayBack(
         route="warm" if present.get(variant, 0) > 0 and status == "InService" else "config",
         release_id=previous.release_id,
         model_version=previous.model_version,
         variant=variant,
         config_name=previous.config_name,
-        instances=max([int(wanted["InitialInstanceCount"]), *(present[other] for other in leaving)]),
-        leaving=leaving,
+        instances=max([int(wanted["InitialInstanceCount"]), *(present[name] for name in carrying)]),
+        leaving=tuple(name for name in carrying if name != variant),
     )
 
 

@@ -138,6 +138,25 @@ def require_instances(found: Description, variant: str, instances: int) -> None:
         )
 
 
+def require_all_traffic(found: Description, variant: str, advice: str) -> None:
+    """See that one variant has all traffic, before what stands beside it is let go. Pure.
+
+    Args:
+        found: DescribeEndpoint's answer.
+        variant: the variant.
+        advice: what to do when it has not, in words.
+
+    Raises:
+        EndpointBusyError: others have traffic, or none has.
+    """
+    weights = weights_of(found)
+    if {name for name, weight in weights.items() if weight > 0} != {variant}:
+        shown = ", ".join(f"{name} {weight:g}" for name, weight in sorted(weights.items())) or "none"
+        raise EndpointBusyError(
+            f"{found['EndpointName']}: the weights are {shown}; expected all traffic on {variant}. {advice}"
+        )
+
+
 def _on_config(found: Description, endpoint: str, config_name: str, variants: set[str]) -> Description:
     if found["EndpointConfigName"] != config_name:
         raise EndpointBusyError(

@@ -10,18 +10,21 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from slipway.canary.alarm import remove_alarm
 from slipway.canary.progress import find_step
 from slipway.endpoints.outcome import endpoint_outcome
+from slipway.endpoints.requests import variant_name
 from slipway.endpoints.resource import describe
+from slipway.endpoints.traffic import require_all_traffic
 from slipway.errors import CanaryFailedError, EndpointBusyError
 from slipway.registry import set_alias_if_changed
 from slipway.transition import promote
 from slipway_airflow.hooks.mlflow_registry import MlflowRegistryHook
+from slipway_airflow.operators.canary import PromotionView
 from slipway_airflow.operators.stage import StageOperator
 from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from slipway.state import EndpointState
+    from slipway.state import EndpointState, Promotion
 
 CHAMPION = "champion"
 
@@ -82,33 +85,31 @@ class PromotionFinishOperator(StageOperator):
 
     def _promote(self, run: TaskRun) -> EndpointState:
         """Record it in the state, when the endpoint serves it and nobody else changes that."""
-        self._require_serving()
-        self._require_passes(run)
-        self._end_alarm()
+        promotion = PromotionView(self.bucket, self.spec, run).promotion()
+        self._require_serving(promotion)
+        self._require_passes(promotion)
+        remove_alarm(self.hook.client("cloudwatch"), promotion.alarm)  # while the state still names it
         now = datetime.now(UTC)
         return self.bucket.states.update(
             self.endpoint,
             lambda state: promote(state, run_id=run.run_id, config_name=self.config_name, at=now, by=run.user),
+            holder=run.holder,
         )
 
-    def _require_serving(self) -> None:
+    def _require_serving(self, promotion: Promotion) -> None:
         found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
         outcome = endpoint_outcome(found, self.config_name)
         outcome.raise_if_failed()
         if outcome.pending:
             raise EndpointBusyError(f"{outcome.message} Somebody else changes it; the promotion is not finished.")
+        if found is not None:
+            plan, strategy = promotion.plan, self.spec.promote.strategy
+            variant = plan.challenger if plan else variant_name(strategy, promotion.release_id)
+            require_all_traffic(found, variant, "Somebody else changes it; the promotion is not finished.")
 
-    def _end_alarm(self) -> None:
-        """Delete the promotion's alarm while the state still names it."""
-        state, _ = self.bucket.states.read(self.endpoint)
-        if state and state.promotion:
-            remove_alarm(self.hook.client("cloudwatch"), state.promotion.alarm)
-
-    def _require_passes(self, run: TaskRun) -> None:
+    def _require_passes(self, promotion: Promotion) -> None:
         """A canary finishes only when each planned step, and the bake at 100 %, passed or was let go on."""
-        state, _ = self.bucket.states.read(self.endpoint)
-        promotion = state.promotion if state else None
-        if promotion is None or promotion.run_id != run.run_id or promotion.plan is None:
+        if promotion.plan is None:
             return
         missing: list[int | str] = list(promotion.plan.missing_passes(promotion.steps))
         bake = find_step(promotion.steps, len(promotion.plan.weights_pct) + 1)

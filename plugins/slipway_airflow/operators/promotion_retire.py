@@ -12,8 +12,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from slipway.endpoints.requests import WantedEndpoint
 from slipway.endpoints.resource import describe
 from slipway.endpoints.scaling import ensure_scaling, remove_scaling
-from slipway.endpoints.traffic import instances_of
-from slipway.errors import EndpointBusyError, EndpointMissingError, SupersededError
+from slipway.endpoints.traffic import instances_of, require_all_traffic
+from slipway.errors import EndpointBusyError, EndpointMissingError, SlipwayError, SupersededError
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_airflow.task_run import TaskRun
@@ -30,7 +30,7 @@ class PromotionRetireOperator(SageMakerDeployOperator):
 
     Within ``keep_warm_minutes`` a rollback takes seconds, because the old champion still stands at
     weight 0. After a first launch nothing has to leave, and only the scaling is set. Skips when
-    another release has become the champion meanwhile.
+    another release has become the champion meanwhile; refuses when the champion has not all traffic.
 
     Takes what :class:`SageMakerDeployOperator` takes.
     """
@@ -51,25 +51,45 @@ class PromotionRetireOperator(SageMakerDeployOperator):
         """Serve the champion alone."""
         run = TaskRun.of(context)
         self._champion(run)
-        others = self._others()
-        if not others:
+        if not self._others():
             return self._settle(run)
         self.bucket.states.take_lease(
             self.endpoint, run.holder, purpose="serve the champion alone", seconds=LEASE_SECONDS
         )
+        try:
+            self._champion(run)  # once more: from here on nobody else changes it
+            self._require_traffic()
+        except (AirflowSkipException, SlipwayError):
+            self.bucket.states.release_lease(self.endpoint, run.holder)
+            raise
         scaling = self.hook.client("application-autoscaling")
-        for variant in others:
+        for variant in self._others():
             remove_scaling(scaling, self.endpoint, variant)
         return super().execute(context)
 
+    def execute_complete(
+        self,
+        context: Context,
+        event: dict[str, Any],
+        since: str | None = None,
+        waits: int = 0,
+        instance_count: int | None = None,
+    ) -> dict[str, Any]:
+        """Go on after the trigger has fired, with the size that was asked for."""
+        self.instance_count = instance_count or self.instance_count
+        return super().execute_complete(context, event, since, waits)
+
     @cached_property
     def wanted(self) -> WantedEndpoint:
-        """The endpoint as it shall be: the champion alone, with as many instances as it has beside the old one."""
+        """The endpoint as it shall be: the champion alone, with as many instances as it has."""
         found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
-        present = instances_of(found) if found else {}
-        if self.instance_count is None and len(present) > 1:
-            self.instance_count = present.get(self._variant)
+        if self.instance_count is None and found:
+            self.instance_count = instances_of(found).get(self._variant)
         return self.wanted_for(self.release)
+
+    def carried(self) -> dict[str, Any]:
+        """Return the size: it names the config, and by then the endpoint may have come to another one."""
+        return {"instance_count": self.instance_count}
 
     @property
     def _variant(self) -> str:
@@ -79,6 +99,17 @@ class PromotionRetireOperator(SageMakerDeployOperator):
         """Variants that stand on the endpoint beside the champion."""
         found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
         return [name for name in (instances_of(found) if found else {}) if name != self._variant]
+
+    def _require_traffic(self) -> None:
+        found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        if found is None:
+            raise EndpointMissingError(f"{self.endpoint} was deleted; run the deployment again to launch it anew.")
+        require_all_traffic(
+            found,
+            self._variant,
+            f"Nothing was changed. If the traffic was taken from it on purpose, `slipway rollback {self.spec.name}` "
+            "records that; otherwise give it all weight again and clear this task.",
+        )
 
     def _champion(self, run: TaskRun) -> Serving:
         state, _ = self.bucket.states.read(self.endpoint)

@@ -11,9 +11,9 @@ from slipway.endpoints.outcome import endpoint_outcome
 from slipway.endpoints.resource import describe
 from slipway.endpoints.restore import restore_config
 from slipway.endpoints.scaling import ensure_scaling, remove_scaling
-from slipway.endpoints.traffic import ensure_instances, ensure_weights, instances_of, weights_of
+from slipway.endpoints.traffic import ensure_instances, ensure_weights, instances_of, require_all_traffic
 from slipway.endpoints.two_variants import FULL_WEIGHT
-from slipway.errors import EndpointBusyError, EndpointMissingError, SupersededError
+from slipway.errors import EndpointMissingError, SupersededError
 from slipway.state import Recorded, VariantShare
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.stage import StageOperator
@@ -94,12 +94,7 @@ class RollbackOperator(StageOperator):
         :raises EndpointBusyError: it goes elsewhere.
         """
         found = self.found()
-        serving = {name for name, weight in weights_of(found).items() if weight > 0}
-        if serving != {self.way["variant"]}:
-            raise EndpointBusyError(
-                f"{self.endpoint}: traffic goes to {sorted(serving)}, expected {self.way['variant']} alone: somebody "
-                "else changes it. Run the task `switch` again."
-            )
+        require_all_traffic(found, self.way["variant"], "Somebody else changes it: run the task `switch` again.")
         return found
 
     def serve_alone(self) -> bool:

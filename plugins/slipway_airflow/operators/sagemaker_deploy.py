@@ -119,6 +119,10 @@ class SageMakerDeployOperator(StageOperator):
         """The endpoint as it shall be."""
         return self.wanted_for(self.release)
 
+    def carried(self) -> dict[str, Any]:
+        """Return what :meth:`execute_complete` has to be told beside that, in the process that goes on after a wait."""
+        return {}
+
     def may_replace_failed(self) -> bool:
         """Tell whether an endpoint in status Failed may be deleted and made anew: in dev, nobody misses it."""
         return self.stage == "dev"
@@ -164,7 +168,7 @@ class SageMakerDeployOperator(StageOperator):
                     botocore_config=self.botocore_config,
                 ),
                 method_name="execute_complete",
-                kwargs={"since": since.isoformat() if since else None, "waits": waits},
+                kwargs={"since": since.isoformat() if since else None, "waits": waits, **self.carried()},
             )
         try:
             with aws_call(f"wait for endpoint {self.wanted.name}"):

@@ -88,6 +88,12 @@ def test_a_variant_that_still_stands_is_warm() -> None:
     assert (way.route, way.variant, way.instances, way.leaving) == ("warm", OLD, 3, (NEW,))
 
 
+def test_a_variant_that_has_the_traffic_already_keeps_its_size() -> None:
+    """A rollback that was cut off, or a person, has moved the weights."""
+    way = find_way_back(serving(OLD, 1), endpoint(**{NEW: (0.0, 9), OLD: (100.0, 5)}), config(OLD))
+    assert (way.route, way.instances, way.leaving) == ("warm", 5, ())
+
+
 @pytest.mark.parametrize(
     "found",
     [

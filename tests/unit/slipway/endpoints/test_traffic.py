@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from slipway.endpoints.traffic import require_instances
-from slipway.errors import CapacityError
+from slipway.endpoints.traffic import require_all_traffic, require_instances
+from slipway.errors import CapacityError, EndpointBusyError
 
 
 def endpoint(instances: int, **more: Any) -> dict[str, Any]:
@@ -26,3 +26,20 @@ def test_an_endpoint_in_service_with_fewer_instances_says_so() -> None:
 def test_a_variant_without_a_count_has_none() -> None:
     with pytest.raises(CapacityError, match=r"0 of 1 instances .* no reason"):
         require_instances(endpoint(1), "old", 1)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "said"),
+    [(0.0, 100.0, "new 0, old 100"), (50.0, 50.0, "new 50, old 50"), (0.0, 0.0, "new 0, old 0")],
+    ids=["taken back", "shared", "none"],
+)
+def test_what_has_not_all_traffic_is_named_with_what_has_it(new: float, old: float, said: str) -> None:
+    weights = [{"VariantName": "new", "CurrentWeight": new}, {"VariantName": "old", "CurrentWeight": old}]
+    found = {"EndpointName": "flights-prod", "ProductionVariants": weights}
+    with pytest.raises(EndpointBusyError, match=f"{said}; expected all traffic on new. Look."):
+        require_all_traffic(found, "new", "Look.")
+
+
+def test_all_traffic_is_enough_at_any_weight() -> None:
+    found = {"ProductionVariants": [{"VariantName": "new", "CurrentWeight": 0.3}, {"VariantName": "old"}]}
+    require_all_traffic(found, "new", "")
