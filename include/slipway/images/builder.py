@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from slipway.artifacts.spark_pipeline import names_spark
 from slipway.errors import BaseImageError, DependencyLockError, ModelNotDeployableError, RegistryRefusedError
 from slipway.images.archive import write_layer
 from slipway.images.base import BaseImage, check_python, resolve_base
+from slipway.images.brake import Brake
 from slipway.images.cache import work_folder
 from slipway.images.layer import content_key
 from slipway.images.manifest import Image, assemble, layers_of
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from slipway.images.registry import RegistryClient, StoredManifest
 
 _FORMAT = 1  # of the image; raised when the same inputs shall give another one
-PARALLEL = 8  # threads; most of them wait for the network; what works is bounded in `dependency`
 
 
 @dataclass(frozen=True)
@@ -165,11 +164,11 @@ class _Build:
         on_progress: OnProgress,
     ) -> None:
         self._request, self._base, self._registry = request, base, registry
-        self._work, self._on_progress = work, on_progress
+        self._work, self._brake = work, Brake(on_progress)
         self._app = serving_app(request.serving_app_dir)
         pins = parse_pins(request.lock.text, BUILT_FROM_SOURCE)
         recipe = Recipe(request.repository, base, request.python, request.platform, pins, self._app)
-        self._stack = Stack(recipe, registry, layers_dir, work, on_progress)
+        self._stack = Stack(recipe, registry, layers_dir, work, self._brake)
         self._sent_before = registry.blob_bytes_sent
 
     @property
@@ -180,7 +179,7 @@ class _Build:
         """Build and push; return the image and whether it was there already."""
         request = self._request
         with closing(self._stack):
-            with ThreadPoolExecutor(PARALLEL, thread_name_prefix="image") as pool:
+            with self._brake.pool() as pool:
                 packing = pool.submit(self._pack_model)
                 stored = self._registry.get_manifest(request.repository, request.tag)
                 if stored:
@@ -216,7 +215,7 @@ class _Build:
 
     def _pack_model(self) -> LocalLayer:
         return write_layer(
-            self._request.model_dir, MODEL_DIR, self._work, created_by=MODEL_LAYER, on_progress=self._on_progress
+            self._request.model_dir, MODEL_DIR, self._work, created_by=MODEL_LAYER, on_progress=self._brake
         )
 
     def _same_release(self, stored: StoredManifest, model: Layer) -> Image | None:
@@ -235,7 +234,7 @@ class _Build:
 
     def _model_layer(self, packing: Future[LocalLayer]) -> Layer:
         local = packing.result()
-        push_layer(self._registry, self._request.repository, local, self._on_progress)
+        push_layer(self._registry, self._request.repository, local, self._brake)
         return local.layer
 
     def _assemble(self, layers: tuple[Layer, ...]) -> Image:

@@ -10,14 +10,14 @@ The tag says what is in it, so an image that is there is taken as it is, and not
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from slipway.errors import BaseImageError, RegistryRefusedError
 from slipway.images.base import BaseImage, check_python, choose_base, resolve_base
-from slipway.images.builder import PARALLEL, BuiltImage
+from slipway.images.brake import Brake
+from slipway.images.builder import BuiltImage
 from slipway.images.cache import work_folder
 from slipway.images.inspection import inspect_image
 from slipway.images.layer import content_key
@@ -83,15 +83,15 @@ def build_trainer_image(
     """
     started, sent = time.monotonic(), registry.blob_bytes_sent
     recipe = _recipe(request, registry)
-    cache_dir = cache_dir.resolve()
+    cache_dir, brake = cache_dir.resolve(), Brake(on_progress)
     with (
         work_folder(cache_dir, ".build-") as work,
-        closing(Stack(recipe, registry, cache_dir / "layers", work, on_progress)) as stack,
+        closing(Stack(recipe, registry, cache_dir / "layers", work, brake)) as stack,
     ):
         tag = f"trainer-{content_key(_FORMAT, stack.tag, recipe.app.digest, asdict(START))}"
         reused = registry.get_manifest(recipe.repository, tag) is not None
         if not reused:
-            _build(recipe, stack, registry, tag)
+            _build(recipe, stack, registry, tag, brake)
     report = inspect_image(registry, recipe.repository, tag)
     return BuiltImage(
         digest=report.digest,
@@ -143,8 +143,8 @@ def _recipe(request: TrainerRequest, registry: RegistryClient) -> Recipe:
     return Recipe(request.repository, base, request.python, request.platform, pins, request.app or trainer_app())
 
 
-def _build(recipe: Recipe, stack: Stack, registry: RegistryClient, tag: str) -> None:
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="image") as pool:
+def _build(recipe: Recipe, stack: Stack, registry: RegistryClient, tag: str, brake: Brake) -> None:
+    with brake.pool() as pool:
         app = pool.submit(stack.app_layer)
         layers = (*stack.base_and_packages(pool), app.result())
     run = container_config(recipe.base, START, python=recipe.python, inputs=tag.partition("-")[2])

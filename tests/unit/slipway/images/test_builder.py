@@ -4,9 +4,11 @@ import io
 import itertools
 import json
 import os
+import signal
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slipway.errors import (
+    AccessDeniedError,
     BaseImageError,
     DependencyLockError,
     ModelNotDeployableError,
     RegistryRefusedError,
     RegistryUnavailableError,
 )
-from slipway.images import builder, layer_store
+from slipway.images import brake, builder, layer_store
 from slipway.images.base import BaseImage, resolve_base
 from slipway.images.builder import BuiltImage, ImageRequest, build_image, find_image
 from slipway.images.layer import digest_of
@@ -448,6 +451,50 @@ def test_nothing_is_left_behind_in_the_cache_but_layers(
 ) -> None:
     build_image(request_for(), registry.client(), cache_dir=tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["layers"]
+
+
+def test_a_refusal_does_not_wait_until_the_model_is_packed(
+    registry: Registry, request_for: Callable[..., ImageRequest], tmp_path: Path
+) -> None:
+    request = request_for()
+    (request.model_dir / "weights").write_bytes(bytes(64 << 20))
+    registry.fail("GET", "manifests/", 403)
+    packed: list[Progress] = []
+
+    def slow(progress: Progress) -> None:
+        if progress.step == "compress":
+            packed.append(progress)
+            while registry.faults[0].times:
+                time.sleep(0.01)
+            time.sleep(0.2)  # the answer has yet to arrive
+
+    with pytest.raises(AccessDeniedError):
+        build_image(request, registry.client(), cache_dir=tmp_path / "cache", on_progress=slow)
+    assert packed
+    assert packed[-1].done_bytes < packed[-1].total_bytes / 2
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["layers"]
+
+
+def test_an_interrupt_ends_what_runs_and_drops_what_waits(
+    registry: Registry, request_for: Callable[..., ImageRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brake, "PARALLEL", 1)
+    request = request_for()
+    (request.model_dir / "weights").write_bytes(bytes(64 << 20))
+    told: list[Progress] = []
+
+    def interrupt(progress: Progress) -> None:
+        told.append(progress)
+        if progress.step == "compress":
+            if len([each for each in told if each.step == "compress"]) == 1:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(0.2)  # the main thread has yet to wake
+
+    with pytest.raises(KeyboardInterrupt):
+        build_image(request, registry.client(), cache_dir=tmp_path / "cache", on_progress=interrupt)
+    assert {progress.step for progress in told} <= {"lookup", "compress"}
+    assert max(progress.done_bytes for progress in told) < (32 << 20)
+    assert registry.manifests.get(REPOSITORY, {}) == {}
 
 
 def test_packages_without_wheels_are_named_across_layers(

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,12 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from slipway.errors import BaseImageError, RegistryRefusedError
-from slipway.images import trainer_image
+from slipway.errors import AccessDeniedError, BaseImageError, RegistryRefusedError
+from slipway.images import brake, trainer_image
 from slipway.images.app import App, package_digest
 from slipway.images.base import BaseImage
 from slipway.images.layer import digest_of
+from slipway.images.progress import Progress
 from slipway.images.trainer_image import TrainerRequest, build_trainer_image, provide_trainer_image
 from slipway.platform import Platform
 from tests.unit.slipway.images.conftest import BASIC
@@ -181,6 +183,26 @@ def test_the_base_may_lie_in_another_accounts_ecr(
     built = provide_trainer_image(clients, platform, HERE, cache_dir=tmp_path / "cache")
     assert built.layers[0].digest == digest_of(LAYER)
     assert registry.blobs[repository][digest_of(LAYER)] == LAYER
+
+
+def test_an_error_drops_what_waits(
+    registry: Registry, request_for: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brake, "PARALLEL", 1)
+    registry.fail("GET", "manifests/deps-", 403)
+    told: list[str] = []
+
+    def slow(progress: Progress) -> None:
+        told.append(progress.step)
+        if progress.item.startswith("app-"):
+            while registry.faults[0].times:
+                time.sleep(0.01)
+            time.sleep(0.3)  # the answer has yet to arrive
+
+    with pytest.raises(AccessDeniedError):
+        build_trainer_image(request_for(), registry.client(), cache_dir=tmp_path / "cache", on_progress=slow)
+    assert "push" not in told
+    assert REPOSITORY not in registry.blobs
 
 
 def test_a_registry_without_the_repository_is_told(registry: Registry, request_for: Requests, tmp_path: Path) -> None:
