@@ -87,6 +87,37 @@ def test_a_threshold_off_by_one_step_is_refused(tmp_path: Path, monkeypatch: pyt
     assert convert(model, model)["engine"] == "numpy"
 
 
+def nudge_edge(step: dict[str, Any]) -> None:
+    if step["op"] == "bucket":
+        step["edges"] = [np.nextafter(edges, -np.inf) for edges in step["edges"]]
+
+
+def forget_missing_mark(step: dict[str, Any]) -> None:
+    if step["op"] == "impute":
+        step["missing"] = -998.0
+
+
+@pytest.mark.parametrize("change", [nudge_edge, forget_missing_mark], ids=lambda change: change.__name__)
+def test_an_interval_or_a_mark_that_is_off_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any):
+    import pandas as pd
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Binarizer
+
+    rows = pd.DataFrame(np.random.default_rng(6).normal(size=(60, 2)), columns=["a", "b"])
+    model = make_pipeline(
+        SimpleImputer(missing_values=-999.0, strategy="constant", fill_value=5.0), Binarizer(threshold=0.3)
+    )
+    model = make_pipeline(model, LinearRegression()).fit(rows, rows["a"] > rows["b"])
+    folder = models.save_fitted(tmp_path / "model", model, rows)
+    assert convert(folder, tmp_path)["engine"] == "native"
+    spoil(monkeypatch, change)
+    record = convert(folder, tmp_path)
+    assert record["engine"] != "native"
+    assert "answers differ" in record["tried"][0]["reason"]
+
+
 def test_what_cannot_be_compiled_falls_back_with_the_reason(tmp_path: Path):
     echo = models.save_echo(tmp_path / "echo")
     record = convert(echo, echo)

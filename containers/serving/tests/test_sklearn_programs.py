@@ -57,7 +57,8 @@ POSITIVE = np.exp(SCORE / 10)
 
 
 def compiled(estimator: Any, columns: list[tuple[str, str]], *, shares: bool = False) -> Program:
-    builder = Builder(sum(kind != "string" for _, kind in columns))
+    kinds = [kind for _, kind in columns if kind != "string"]
+    builder = Builder(len(kinds), singles="float" in kinds)
     output = compile_estimator(builder, estimator, frame_of(columns), shares=shares)
     return Program({"steps": builder.steps, "output": output})
 
@@ -290,3 +291,26 @@ def test_indicators_of_a_mark_that_is_not_null_are_refused():
         compiled(model, NUMERIC_COLUMNS)
     without = make_pipeline(SimpleImputer(missing_values=-999.0), linear_model.LinearRegression()).fit(train, SCORE)
     assert_same(without, NUMERIC_COLUMNS, train)
+
+
+@pytest.mark.parametrize("threshold", [0.1, np.float64(0.1), 0.5], ids=["rounded", "not rounded", "exact"])
+def test_binarizers_compare_columns_of_32_bits_as_scikit_learn_does(threshold: float):
+    columns = [("a", "float"), ("b", "float")]
+    binarizer = preprocessing.Binarizer(threshold=threshold)
+    train = TRAIN[["n0", "n1"]].astype(np.float32).set_axis(["a", "b"], axis=1)
+    model = make_pipeline(binarizer, linear_model.LinearRegression()).fit(train, SCORE)
+    single = np.float32(threshold)
+    around = [np.nextafter(single, np.float32(to)) for to in (-1, 1)]
+    frame = pd.DataFrame({"a": [single, *around, single], "b": [single, single, *around]}, dtype=np.float32)
+    expected = model.predict(frame)
+    found = compiled(model, columns).score(batch_of(frame.astype(float), columns))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)  # scikit-learn adds up 32-bit floats
+    assert np.ptp(expected) > 0.1
+
+
+def test_a_binarizer_of_what_may_be_32_bits_is_refused():
+    model = make_pipeline(SimpleImputer(), preprocessing.Binarizer(threshold=0.1), linear_model.Ridge())
+    model.fit(TRAIN[["n0", "n1"]], SCORE)
+    compiled(model, [("n0", "double"), ("n1", "double")])
+    with pytest.raises(CannotCompileError, match="32-bit"):
+        compiled(model, [("n0", "float"), ("n1", "double")])

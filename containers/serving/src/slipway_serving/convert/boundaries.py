@@ -14,7 +14,9 @@ MAX_NODES = 2000
 _Limits = dict[int, tuple[float, float]]
 
 
-def boundary_rows(flat: dict[str, Any], base: np.ndarray, *, max_nodes: int = MAX_NODES, seed: int = 7) -> np.ndarray:
+def boundary_rows(
+    flat: dict[str, Any], base: np.ndarray, free: np.ndarray, *, max_nodes: int = MAX_NODES, seed: int = 7
+) -> list[tuple[int, np.ndarray]]:
     """Return rows at the splits of an ensemble.
 
     Parameters
@@ -23,6 +25,8 @@ def boundary_rows(flat: dict[str, Any], base: np.ndarray, *, max_nodes: int = MA
         The ensemble, as ``forest.flatten`` lays it out.
     base
         Rows (n × width) that give the columns which a path does not restrict.
+    free
+        Which columns may be changed. At the others a path must suit one of the base rows, and no split is tried.
     max_nodes
         How many nodes at most; they are drawn evenly when there are more.
     seed
@@ -30,24 +34,39 @@ def boundary_rows(flat: dict[str, Any], base: np.ndarray, *, max_nodes: int = MA
 
     Returns
     -------
-    numpy.ndarray
-        Three rows for each node: at the threshold, at the next lower 32-bit float, and at the next higher one.
+    list
+        Three rows for each node that can be reached: at the threshold, at the next lower 32-bit float, and at the next
+        higher one. Each comes with the index of the base row that it was made of.
     """
     generator = np.random.default_rng(seed)
-    nodes = len(flat["feature"])
-    chosen = set(range(nodes))
-    if nodes > max_nodes:
-        chosen = set(generator.choice(nodes, size=max_nodes, replace=False).tolist())
-    rows = []
+    nodes = np.flatnonzero(free[flat["feature"]])
+    if len(nodes) > max_nodes:
+        nodes = generator.choice(nodes, size=max_nodes, replace=False)
+    chosen = set(nodes.tolist())
+    rows: list[tuple[int, np.ndarray]] = []
     for node, limits in _paths(flat):
         if node not in chosen:
             continue
-        row = base[int(generator.integers(len(base)))].copy()
+        suitable = _suitable(base, free, limits)
+        if not len(suitable):
+            continue
+        index = int(generator.choice(suitable))
+        row = base[index].copy()
         for feature, (low, high) in limits.items():
-            if not low < row[feature] <= high:
+            if free[feature] and not low < row[feature] <= high:
                 row[feature] = _within(low, high)
-        rows.extend(_at_split(row, int(flat["feature"][node]), float(flat["threshold"][node])))
-    return np.array(rows).reshape(-1, base.shape[1])
+        at_split = _at_split(row, int(flat["feature"][node]), float(flat["threshold"][node]))
+        rows.extend((index, changed) for changed in at_split)
+    return rows
+
+
+def _suitable(base: np.ndarray, free: np.ndarray, limits: _Limits) -> np.ndarray:
+    """Return the indices of the base rows that a path leaves as they are, but for the free columns."""
+    suits = np.ones(len(base), bool)
+    for feature, (low, high) in limits.items():
+        if not free[feature]:
+            suits &= (base[:, feature] > low) & (base[:, feature] <= high)
+    return np.flatnonzero(suits)
 
 
 def _paths(flat: dict[str, Any]) -> list[tuple[int, _Limits]]:

@@ -47,9 +47,12 @@ class Builder:
     ----------
     request_width
         Number of numeric columns in a request.
+    singles
+        Whether 32-bit floats are among them, which some transformers keep as such.
     """
 
-    def __init__(self, request_width: int) -> None:
+    def __init__(self, request_width: int, *, singles: bool = False) -> None:
+        self.singles = singles
         self.steps: list[dict[str, Any]] = []
         self._request_width = request_width
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from slipway_serving.convert.boundaries import boundary_rows
+from slipway_serving.convert.decisions import thresholds_of
 from slipway_serving.convert.parity import Parity
-from slipway_serving.convert.probes import Probes, Row, make_probes
+from slipway_serving.convert.probes import Probes, make_probes
 from slipway_serving.forms.layout import columns_of
-from slipway_serving.program.program import NUMBERS
 from slipway_serving.program.store import save_program
 
 if TYPE_CHECKING:
@@ -31,8 +28,8 @@ class Candidate:
         What ``engine.json`` records beside the choice.
     program
         The compiled program, for ``native``.
-    max_odd
-        How many odd rows to compare; fewer where the original is slow.
+    max_edges, max_learned
+        How many odd rows to compare, see ``make_probes``; fewer where the original is slow.
     inner
         A further comparison, of what the answers are derived from: labels alone would hide a slightly wrong score.
     """
@@ -40,7 +37,8 @@ class Candidate:
     engine: str
     document: dict[str, Any]
     program: dict[str, Any] | None = None
-    max_odd: int = 400
+    max_edges: int = 2000
+    max_learned: int = 400
     inner: Callable[[Probes, Parity], None] | None = None
 
     def save(self, folder: Path) -> None:
@@ -51,8 +49,14 @@ class Candidate:
     def probes(self, layout: dict[str, Any], example: list[list[Any]]) -> Probes:
         """Return the rows to compare on."""
         steps = [] if self.program is None else self.program["steps"]
+        columns = columns_of(layout)
         return make_probes(
-            columns_of(layout), example, _known_texts(steps), _thresholds(steps, layout), max_odd=self.max_odd
+            columns,
+            example,
+            _known_texts(steps),
+            thresholds_of(steps, columns),
+            max_edges=self.max_edges,
+            max_learned=self.max_learned,
         )
 
 
@@ -74,45 +78,3 @@ def _known_texts(steps: list[dict[str, Any]]) -> dict[str, list[str]]:
         if step["op"] == "lookup_text":
             known.setdefault(step["in"][0].removeprefix("text:"), []).extend(step["keys"])
     return known
-
-
-def _forests(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the ensembles that look at the request's own numbers."""
-    unchanged, found = {NUMBERS}, []
-    for step in steps:
-        if step["op"] in {"as_float32", "finite"} and step["in"][0] in unchanged:
-            unchanged.add(step["out"])
-        if step["op"] == "forest" and step["in"][0] in unchanged:
-            found.append(step["trees"])
-    return found
-
-
-def _thresholds(steps: list[dict[str, Any]], layout: dict[str, Any]) -> dict[int, np.ndarray]:
-    """Return the thresholds of forests that look at the request's own columns, by position in the signature."""
-    numeric = [index for index, (_, kind) in enumerate(columns_of(layout)) if kind != "string"]
-    found: dict[int, np.ndarray] = {}
-    for trees in _forests(steps):
-        for feature in np.unique(trees["feature"]).tolist():
-            found[numeric[feature]] = np.unique(trees["threshold"][trees["feature"] == feature])
-    return found
-
-
-def split_rows(steps: list[dict[str, Any]], columns: list[tuple[str, str]], rows: list[Row]) -> list[Row]:
-    """Return rows at the splits of the program's trees, where these look at columns of 64-bit floats.
-
-    Parameters
-    ----------
-    steps
-        The program's.
-    columns
-        ``(name, MLflow type)`` in the signature's order.
-    rows
-        Ordinary rows to start from.
-    """
-    if not rows or any(kind != "double" for _, kind in columns):
-        return []
-    base = np.array(rows, dtype=np.float64)
-    found: list[Row] = []
-    for trees in _forests(steps):
-        found += boundary_rows(trees, base).tolist()
-    return found

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from slipway_serving.convert.builder import Builder, CannotCompileError, Frame, Matrix
-from slipway_serving.convert.candidate import Attempt, Candidate, split_rows
+from slipway_serving.convert.builder import Builder, CannotCompileError
+from slipway_serving.convert.candidate import Attempt, Candidate
+from slipway_serving.convert.decisions import split_rows
 from slipway_serving.convert.sklearn_estimators import compile_estimator
 from slipway_serving.convert.sklearn_transformers import frame_of
 from slipway_serving.engines.arrays import load_estimator
 from slipway_serving.forms.batch import Layout, columns_to_batch
 from slipway_serving.forms.layout import columns_of
-from slipway_serving.program.program import NUMBERS, Program
+from slipway_serving.program.program import Program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,10 +55,9 @@ def _compiled(saved: dict[str, Any], model_dir: Path, layout: dict[str, Any]) ->
 
 def _program(estimator: Any, layout: dict[str, Any], *, shares: bool) -> dict[str, Any]:
     columns = columns_of(layout)
-    numeric = sum(kind != "string" for _, kind in columns)
-    builder = Builder(numeric)
-    value: Frame | Matrix = Matrix(NUMBERS, numeric) if layout["kind"] == "tensor" else frame_of(columns)
-    output = compile_estimator(builder, estimator, value, shares=shares)
+    kinds = [kind for _, kind in columns if kind != "string"]
+    builder = Builder(len(kinds), singles="float" in kinds)
+    output = compile_estimator(builder, estimator, frame_of(columns), shares=shares)
     return {"steps": builder.steps, "output": output}
 
 

@@ -161,9 +161,33 @@ def _normalizer(builder: Builder, normalizer: Any, value: Value) -> Value:
 
 @_compiles("Binarizer")
 def _binarizer(builder: Builder, binarizer: Any, value: Value) -> Value:
+    edge = _binarizer_edge(builder, binarizer, value)
     matrix = _numbers(builder, value, allow_null=False)
-    edge = np.nextafter(float(binarizer.threshold), math.inf)
     return builder.apply("bucket", matrix, edges=[np.array([edge])] * matrix.width)
+
+
+def _binarizer_edge(builder: Builder, binarizer: Any, value: Value) -> float:
+    """Return the least number that becomes 1.
+
+    Where all columns are of 32-bit floats the threshold may be rounded to 32 bits too; whether it is depends on the
+    threshold's own type and on the versions of numpy and scikit-learn, so the transformer is asked.
+    """
+    threshold = float(binarizer.threshold)
+    columns = value if isinstance(value, list) else []
+    kinds = {column.kind for column in columns}
+    if kinds != {"float"}:
+        if builder.singles and (not kinds or {"float", "boolean"} <= kinds):
+            raise CannotCompileError("Binarizer over what may be 32-bit floats")
+        return float(np.nextafter(threshold, math.inf))
+    single = np.float32(threshold)
+    if not np.isfinite(single):
+        raise CannotCompileError("Binarizer with a threshold that 32 bits cannot hold")
+    neighbours = [np.nextafter(single, np.float32(to)) for to in (-math.inf, math.inf)]
+    around = np.array([neighbours[0], single, neighbours[1]], np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ones = binarizer.transform(np.repeat(around[:, None], len(columns), axis=1))[:, 0]
+    return float(around[np.argmax(ones > 0)])
 
 
 @_compiles("PolynomialFeatures")

@@ -14,7 +14,8 @@ from slipway_serving.forms.layout import columns_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_ODD_ROWS = 120
+MAX_EDGE_ROWS = 200
+MAX_LEARNED_ROWS = 80
 PREDICTION = "prediction"
 
 
@@ -49,7 +50,7 @@ def _compiled(folder: Path, layout: dict[str, Any]) -> Candidate:
         raise CannotCompileError(f"stages {', '.join(sorted(set(uncovered)))}")
     program = compile_saved(saved, columns_of(layout))
     document = {"input": layout, "source": "spark", "fallback": "program"}
-    return Candidate("native", document, program, max_odd=MAX_ODD_ROWS)
+    return Candidate("native", document, program, max_edges=MAX_EDGE_ROWS, max_learned=MAX_LEARNED_ROWS)
 
 
 def compile_saved(stage: SavedStage, columns: list[tuple[str, str]]) -> dict[str, Any]:
