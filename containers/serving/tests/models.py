@@ -60,6 +60,21 @@ def _sleeper(seconds: float):
     return Sleeper()
 
 
+def save_slow_loader(folder: Path, seconds: float) -> Path:
+    """Save a model that takes a given time to load."""
+    import mlflow
+
+    class SlowLoader(mlflow.pyfunc.PythonModel):
+        def load_context(self, context):
+            time.sleep(seconds)
+
+        def predict(self, context, model_input, params=None):
+            return [0.0] * len(model_input)
+
+    mlflow.pyfunc.save_model(folder, python_model=SlowLoader(), pip_requirements=["numpy"])
+    return folder
+
+
 MIXED_COLUMNS = ["amount", "ratio", "count", "small", "flag", "city"]
 
 

@@ -93,3 +93,16 @@ def test_ping_says_no_while_draining(sleeper: Path, tmp_path: Path):
         time.sleep(0.4)
         assert server.get("/ping").status_code == 503
         assert server.process.wait(20) == 0
+
+
+def test_a_server_that_is_told_to_stop_while_it_loads_does_so_at_once(tmp_path: Path):
+    model = models.save_slow_loader(tmp_path / "model", 60.0)
+    with serving(model, tmp_path, wait=False) as server:
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        end = time.monotonic() + 60
+        while not children.read_text() and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(3)
+        started = time.monotonic()
+        assert server.stop(60) == 0
+        assert time.monotonic() - started < 12

@@ -19,7 +19,7 @@ import models
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving_process import JSON, RunningServer, serving
+from serving_process import JSON, RunningServer, serving, wait_healthy
 
 QUIET = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ROW = {"dataframe_split": {"columns": ["c0", "c1", "c2", "c3"], "data": [[0.1, 0.2, 0.3, 0.4]]}}
@@ -173,6 +173,20 @@ def test_a_prediction_that_does_not_end_is_answered_and_others_go_on(sleeper: Pa
             assert server.invoke(SLEEP_ROW).status_code == 200
             assert server.get("/ping").status_code == (200 if stuck < 3 else 503)
         assert "slipway_timed_out_total 3" in server.get("/metrics").text
+
+
+def test_every_worker_s_ping_knows_of_predictions_that_do_not_end(sleeper: Path, tmp_path: Path):
+    with serving(sleeper, tmp_path, MODEL_SERVER_TIMEOUT="1", MODEL_SERVER_WORKERS="2") as server:
+        with httpx.Client() as one_worker:
+            for _ in range(3):
+                answer = one_worker.post(f"{server.url}/invocations", json=ENDLESS_ROW, timeout=30)
+                assert answer.status_code == 504
+        assert {server.get("/ping").status_code for _ in range(20)} == {503}
+        assert "slipway_stuck_threads 3" in server.get("/metrics").text
+        for worker in workers_of(server):
+            os.kill(worker, signal.SIGKILL)
+        wait_healthy(server)
+        assert "slipway_stuck_threads 0" in server.get("/metrics").text
 
 
 def workers_of(server: RunningServer) -> list[int]:

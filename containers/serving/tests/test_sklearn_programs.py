@@ -314,3 +314,18 @@ def test_a_binarizer_of_what_may_be_32_bits_is_refused():
     compiled(model, [("n0", "double"), ("n1", "double")])
     with pytest.raises(CannotCompileError, match="32-bit"):
         compiled(model, [("n0", "float"), ("n1", "double")])
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda e: type(e).__name__)
+@pytest.mark.filterwarnings("ignore")
+def test_encoders_of_numbers_leave_infinity_to_scikit_learn(encoder: Any):
+    train = TRAIN.assign(n0=TRAIN["whole"].astype(float), n1=TRAIN["whole"] * 0.5)[["n0", "n1"]]
+    pipeline = make_pipeline(encoder, linear_model.LogisticRegression()).fit(train, BINARY)
+    columns = COLUMNS[:2]
+    frame = pd.DataFrame({"n0": [1.0, 2.0, 77.0], "n1": [0.5, 44.0, 1.0]})
+    assert_same(pipeline, columns, frame, shares=True)
+    for infinity in (np.inf, -np.inf):
+        with pytest.raises(ValueError, match="infinity"):
+            pipeline.predict(frame.assign(n1=infinity))
+        with pytest.raises(NotCoveredError):
+            compiled(pipeline, columns).score(Batch(1, np.array([[1.0, infinity]]), {}))

@@ -58,7 +58,7 @@ class App:
         self._row = row
         self._log = access_log
         self._patience = Patience(BODY_TIMEOUT_SECONDS)
-        self._queue = ScoringQueue(engine.answer, settings.queue_limit, settings.timeout_seconds)
+        self._queue = ScoringQueue(engine.answer, settings.queue_limit, settings.timeout_seconds, row.set)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start what needs the event loop."""
@@ -112,13 +112,11 @@ class App:
         return response
 
     def _note_queue(self, response: Response) -> None:
-        self._row.set("in_flight", self._queue.waiting)
         self._row.set("fallbacks", self._engine.fallbacks)
         if response.status == 503:
             self._row.count("refused_queue_full")
         elif response.status == 504:
             self._row.count("timed_out")
-            self._row.set("stuck_threads", self._queue.stuck)
 
     async def _read_body(self, declared: str | None, protocol: Any) -> bytes | Response:
         """Return the body, or the refusal of one that is too long or too slow."""
@@ -159,8 +157,9 @@ class App:
             return problem(503, "TEMPORARILY_UNAVAILABLE", f"The model failed its self-test: {self._self_test.reason}")
         if self._board.draining:
             return problem(503, "TEMPORARILY_UNAVAILABLE", "The server is about to stop")
-        if self._queue.stuck >= MAX_STUCK_THREADS:
-            return problem(503, "TEMPORARILY_UNAVAILABLE", f"{self._queue.stuck} predictions do not end")
+        stuck = self._board.largest("stuck_threads")
+        if stuck >= MAX_STUCK_THREADS:
+            return problem(503, "TEMPORARILY_UNAVAILABLE", f"{stuck:g} predictions of one worker do not end")
         return Response(200, b"{}")
 
     def _execution_parameters(self) -> Response:

@@ -52,6 +52,10 @@ class Board:
         start = 1 + worker * _SLOTS
         return Row(self._cells[start : start + _SLOTS])
 
+    def largest(self, gauge: str) -> float:
+        """Return the largest value that a gauge named in ``GAUGES`` has in any worker."""
+        return max(self._cells[1 + _GAUGE_AT[gauge] :: _SLOTS])
+
     def totals(self) -> list[float]:
         """Return the sum over all workers, slot by slot."""
         rows = (self._cells[1 + w * _SLOTS : 1 + (w + 1) * _SLOTS] for w in range(self._workers))
@@ -78,6 +82,11 @@ class Row:
     def set(self, gauge: str, value: float) -> None:
         """Set a gauge named in ``GAUGES``."""
         self._cells[_GAUGE_AT[gauge]] = value
+
+    def clear_gauges(self) -> None:
+        """Forget what a worker of before that is gone had to show."""
+        for gauge in GAUGES:
+            self.set(gauge, 0.0)
 
 
 def prometheus(board: Board, engine: str) -> Response:

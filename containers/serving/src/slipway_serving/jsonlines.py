@@ -42,7 +42,10 @@ def to_dataframe_json(body: bytes, columns: list[str] | None) -> bytes:
         document = {"dataframe_split": split}
     else:
         raise RequestError("JSON lines must hold one JSON object, or one JSON array, on every line")
-    return json.dumps(document).encode()
+    try:
+        return json.dumps(document).encode()
+    except RecursionError:
+        raise RequestError("a line is nested too deep") from None
 
 
 def _parse_line(number: int, line: bytes) -> object:

@@ -47,10 +47,19 @@ class ScoringQueue:
         Requests that may wait or run at a time.
     timeout_seconds
         Longest time from arrival to answer.
+    show
+        Is called in the event loop with the name of a gauge, ``in_flight`` or ``stuck_threads``, and its new value.
     """
 
-    def __init__(self, answer: Callable[[Request], Response], limit: int, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Request], Response],
+        limit: int,
+        timeout_seconds: float,
+        show: Callable[[str, float], None] = lambda _gauge, _value: None,
+    ) -> None:
         self._answer = answer
+        self._show = show
         self._limit = limit
         self._timeout = timeout_seconds
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -77,13 +86,17 @@ class ScoringQueue:
         loop = asyncio.get_running_loop()
         job = Job(request, loop.create_future(), time.monotonic() + self._timeout)
         timer = loop.call_later(self._timeout, self._expire, job)
-        self.waiting += 1
+        self._wait(1)
         self._jobs.put(job)
         try:
             return await job.future
         finally:
             timer.cancel()
-            self.waiting -= 1
+            self._wait(-1)
+
+    def _wait(self, more: int) -> None:
+        self.waiting += more
+        self._show("in_flight", self.waiting)
 
     def _expire(self, job: Job) -> None:
         if job.future.done():
@@ -92,6 +105,7 @@ class ScoringQueue:
         if job.started:
             _logger.error("a prediction exceeded %.1f s; its thread is abandoned", self._timeout)
             self._stuck.add(self._generation)
+            self._show("stuck_threads", self.stuck)
             self._start_thread()
 
     def _start_thread(self) -> None:
@@ -103,12 +117,18 @@ class ScoringQueue:
             job = self._jobs.get()
             if job is None:
                 return
+            loop = job.future.get_loop()
             if job.future.done() or time.monotonic() >= job.deadline:
                 continue
             job.started = True
             response = answer_safely(self._answer, job.request)
-            job.future.get_loop().call_soon_threadsafe(_settle, job.future, response)
+            job.started = False  # and no more to be called stuck
+            loop.call_soon_threadsafe(_settle, job.future, response)
+        loop.call_soon_threadsafe(self._end_stuck, generation)
+
+    def _end_stuck(self, generation: int) -> None:
         self._stuck.discard(generation)
+        self._show("stuck_threads", self.stuck)
 
     def close(self) -> None:
         """Let the thread end after the jobs that are queued."""

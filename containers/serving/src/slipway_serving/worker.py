@@ -44,7 +44,11 @@ def make_app(settings: Settings, board: Board, worker: int) -> App:
     SystemExit
         With ``LOAD_FAILED`` when the model cannot be loaded; the reason is in the log.
     """
+    # Until granian sets its own handlers: those of the main process, which this one was forked from, only take notes.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _tie_to_parent()
+    row = board.row(worker)
+    row.clear_gauges()
     configure_logging()
     np.seterr(all="ignore")  # a row with an odd number is an odd answer, not a line in the log
     started = time.perf_counter()
@@ -57,7 +61,6 @@ def make_app(settings: Settings, board: Board, worker: int) -> App:
     seconds = time.perf_counter() - started
     gc.collect()
     gc.freeze()  # the model is here to stay: collections need not look at it
-    row = board.row(worker)
     row.set("load_seconds", seconds)
     row.set("ready", 1.0 if self_test.passed else 0.0)
     if self_test.passed:

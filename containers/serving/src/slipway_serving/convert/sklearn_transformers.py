@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway_serving.convert.builder import Builder, CannotCompileError, Column, Frame, Matrix, Value
+from slipway_serving.forms.batch import FLOATS
 from slipway_serving.program.operations.arithmetic import FUNCTION_NAMES
 
 if TYPE_CHECKING:
@@ -308,8 +309,11 @@ def _encode_column(builder: Builder, encoder: Any, frame: list[Any], index: int)
     unknown = _answers(encoder, index, [_unseen(known, is_text=is_text)])
     null = None if is_text else _answers(encoder, index, [np.nan])
     rows = [table, *([] if null is None else [null]), *([] if unknown is None else [unknown])]
+    checked = column
+    if isinstance(column, Matrix) or column.kind in FLOATS:  # infinity is refused, not unknown
+        checked = _numbers(builder, column if isinstance(column, Matrix) else [column], allow_null=True)
     return builder.lookup(
-        column, known, np.concatenate(rows), default=unknown is not None, null=None if null is None else len(table)
+        checked, known, np.concatenate(rows), default=unknown is not None, null=None if null is None else len(table)
     )
 
 

@@ -18,7 +18,7 @@ import orjson
 
 from slipway_serving import jsonlines
 from slipway_serving.forms.batch import Batch, NotCoveredError
-from slipway_serving.message import CSV, JSON, JSON_LINES, Request, Response
+from slipway_serving.message import CSV, JSON, JSON_LINES, Request, RequestError, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -121,6 +121,9 @@ class FastEngine:
             return len(self._scorer.score(row)) == row.size
         except NotCoveredError:
             return False
+        except Exception:
+            _logger.exception("the compiled model fails at a sample row")
+            return False
 
     def _best_seconds(self, row: Batch, count: int) -> float:
         batch = Batch(
@@ -139,7 +142,10 @@ class FastEngine:
         return self._fall_back(request) if response is None else response
 
     def answer_covered(self, request: Request, most_rows: float = math.inf) -> Response | None:
-        """Score a request of up to ``most_rows`` that the fast path covers; return ``None`` for any other."""
+        """Score a request of up to ``most_rows`` that the fast path covers; return ``None`` for any other.
+
+        What fails in any other way than by refusing the request is not covered either: MLflow's own code judges it.
+        """
         body, media = request.body, request.content_type
         if media != JSON:
             media = _plain_media_type(media)
@@ -156,6 +162,11 @@ class FastEngine:
                 return None
             answer = self._score(batch)
         except NotCoveredError:
+            return None
+        except RequestError:
+            raise
+        except Exception:
+            _logger.exception("the compiled model failed; MLflow's own code answers")
             return None
         if not request.accept or request.accept == JSON:
             return Response(200, answer)
@@ -203,4 +214,6 @@ def encode(predictions: Any) -> bytes:
                 predictions = predictions.astype(np.float64)
         elif predictions.dtype.kind not in "iub":
             predictions = predictions.tolist()
+    if isinstance(predictions, np.ndarray):
+        predictions = np.ascontiguousarray(predictions)  # orjson takes no other
     return orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)

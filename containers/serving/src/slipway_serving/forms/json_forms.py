@@ -193,7 +193,9 @@ class TensorForms:
             if not isinstance(content, dict) or content.keys() != {"columns", "data"}:
                 raise NotCoveredError("an odd dataframe_split")
             names, content = content["columns"], content["data"]
-            if not isinstance(names, list) or len(set(map(str, names))) != self._width or len(names) != self._width:
+            if not isinstance(names, list) or len(names) != self._width or not set(map(type, names)) <= {int, str}:
+                raise NotCoveredError("odd column names")
+            if len(set(map(str, names))) != self._width:
                 raise NotCoveredError("another number of columns")
             known_quotes += 4 + 2 * sum(isinstance(name, str) for name in names)
         elif form == "dataframe_records":
