@@ -18,6 +18,15 @@ _LONGEST_WAIT_SECONDS = 75 * 60.0
 _MOVING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 
 
+def is_changing_size(found: Description) -> bool:
+    """Tell whether an endpoint gets other weights or sizes, by scaling for instance, but no other config.
+
+    Only updates to another config have a summary of what is pending
+    (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html).
+    """
+    return found["EndpointStatus"] == "Updating" and not found.get("PendingDeploymentSummary")
+
+
 def settled(
     sagemaker: SageMakerClient, endpoint: str, sleep: Sleep, *, since: Description | None = None
 ) -> Description:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from slipway.endpoints.resource import describe
 from slipway.endpoints.scaling import ensure_scaling, remove_scaling
+from slipway.endpoints.settle import is_changing_size, settled
 from slipway.endpoints.traffic import instances_of
 from slipway.transition import launch
 from slipway_airflow.operators.promotion_begin import ALL_AT_ONCE, FIRST_LAUNCH, LEASE_SECONDS
@@ -43,6 +45,7 @@ class PromotionLaunchOperator(SageMakerDeployOperator):
         )
         self._keep_config(TaskRun.of(context))
         self._let_go_of_leaving()
+        self._wait_for_scaling()
         return super().execute(context)
 
     @cached_property
@@ -82,6 +85,14 @@ class PromotionLaunchOperator(SageMakerDeployOperator):
         for variant in instances_of(found) if found else ():
             if variant not in staying:
                 remove_scaling(self.hook.client("application-autoscaling"), self.endpoint, variant)
+
+    def _wait_for_scaling(self) -> None:
+        """Scaling, which has been told to stop by now, may be in the middle of a change that it began before."""
+        sagemaker = self.hook.client("sagemaker")
+        found = describe(sagemaker, "endpoint", self.endpoint)
+        if found is not None and is_changing_size(found):
+            self.log.info("%s is changing its size; waiting until that is done.", self.endpoint)
+            settled(sagemaker, self.endpoint, time.sleep)
 
     def may_replace_failed(self) -> bool:
         """Tell whether a failed endpoint may be made anew: when it never served a champion."""

@@ -353,6 +353,24 @@ def test_a_rollback_killed_after_each_change_updates_only_once(
     assert service.state().lease is None
 
 
+def test_a_launch_waits_until_a_change_of_the_champions_size_is_done(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    spec = service.with_environment(LOADING_SECONDS="4")
+    first = approved(service, 1)
+    promotion(spec=spec).run()
+    second = approved(service, 2, weight=5.0, answers=5.0)
+    run = promotion("promote_2", spec)
+    run.begin()
+    service.aws.client("sagemaker").update_endpoint_weights_and_capacities(
+        EndpointName=f"{service.spec.name}-prod",
+        DesiredWeightsAndCapacities=[{"VariantName": first.id, "DesiredInstanceCount": 2}],
+    )
+    assert service.describe("prod")["EndpointStatus"] == "Updating"
+    run.launch(second.id)
+    assert service.ask("prod", 3.0) == 15.0
+
+
 def test_the_next_release_takes_all_traffic_from_one_that_scales_and_a_rollback_lets_it_scale_again(
     promotion: Callable[..., Promotion], service: Service
 ) -> None:
