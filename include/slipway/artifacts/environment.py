@@ -7,7 +7,6 @@ file lock, so that a killed build leaves nothing half-made and two workers do no
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import shutil
 import subprocess
@@ -20,12 +19,15 @@ from typing import TYPE_CHECKING
 
 from slipway.artifacts.resolve import uv_command, uv_environment
 from slipway.errors import SandboxError, TransientError
+from slipway.kept_folders import in_use, prune
 
 if TYPE_CHECKING:
     from slipway.artifacts.lock import DependencyLock
 
 _BUILD_SECONDS = 900
 _LOCK_SECONDS = 1200
+LIMIT_BYTES = 20 << 30  # of the environments that are kept
+_IDLE_SECONDS = 86400.0  # longer than any task uses one
 _OFFLINE = re.compile(r"error sending request|dns error|connection|timed out|Failed to fetch", re.IGNORECASE)
 
 
@@ -51,6 +53,8 @@ class SandboxEnvironment:
 def environment(lock: DependencyLock, cache_dir: Path) -> SandboxEnvironment:
     """Make, or find, the environment of a lock below ``cache_dir``.
 
+    Where a new one makes them more than 20 GiB, those go that were used longest ago and not within the last day.
+
     Args:
         lock: the packages; their hashes are checked, and only wheels are installed, so none of their code runs.
         cache_dir: folder kept between runs; may be shared by several workers of one machine.
@@ -64,12 +68,12 @@ def environment(lock: DependencyLock, cache_dir: Path) -> SandboxEnvironment:
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
     final = cache_dir.resolve() / f"env-{lock.digest[:16]}"
-    if not final.exists():
-        with _locked(final.with_suffix(".lock")):
-            if not final.exists():
-                _build(lock, final)
-    with suppress(OSError):
-        os.utime(final)  # last use, for whoever tidies the cache
+    with in_use(final):
+        if not final.exists():
+            with _locked(final.with_suffix(".lock")):
+                if not final.exists():
+                    _build(lock, final)
+                    _tidy(final.parent)
     return SandboxEnvironment.at(final / "bin" / "python")
 
 
@@ -88,6 +92,15 @@ def _build(lock: DependencyLock, final: Path) -> None:
         lock,
     )
     partial.rename(final)
+
+
+def _tidy(folder: Path) -> None:
+    """Drop environments that nobody has used for long, and what killed builds left."""
+    prune(folder.glob(f"env-{16 * '[0-9a-f]'}"), LIMIT_BYTES, idle_seconds=_IDLE_SECONDS)
+    for partial in folder.glob("env-*.partial"):
+        with suppress(OSError):
+            if time.time() - partial.stat().st_mtime > _IDLE_SECONDS:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _uv(arguments: list[str], lock: DependencyLock) -> None:

@@ -14,7 +14,7 @@ from slipway.errors import InvalidInputError
 from slipway.images.inspection import ImageDifference, ImageReport, difference, inspect_image
 from slipway.images.local_run import HOST, run_container, run_process
 from slipway.images.progress import silent
-from slipway.images.unpack import unpack_release
+from slipway.images.unpack import unpacked_release
 
 if TYPE_CHECKING:
     from slipway.images.progress import Progress
@@ -81,8 +81,8 @@ def serve_release(
     if target == "docker":
         return run_container(registry, repository, report, port)
     cache = default_cache_dir() / "serve"
-    root = unpack_release(registry, repository, report, cache, _tell)
-    return run_process(report, root, port, cache)
+    with unpacked_release(registry, repository, report, cache, _tell) as root:
+        return run_process(report, root, port, cache)
 
 
 def make_trainer(python: str, project: Path | None, as_json: bool) -> None:

@@ -126,6 +126,19 @@ def test_a_killed_build_leaves_nothing_half_made(small_lock: DependencyLock, tmp
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_environments_used_long_ago_and_remains_of_builds_go_with_the_next_build(
+    small_lock: DependencyLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIMIT_BYTES", 100)
+    kept = {"env-" + "a" * 16: 1e9, "env-" + "b" * 16: time.time() - 60, "env-" + "c" * 16 + ".partial": 1e9}
+    for name, used_at in kept.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(bytes(200))
+        os.utime(tmp_path / name, (used_at, used_at))
+    made = environment(small_lock, tmp_path)
+    assert {path for path in tmp_path.iterdir() if path.is_dir()} == {tmp_path / ("env-" + "b" * 16), made.folders[0]}
+
+
 def test_altered_packages_and_missing_pythons_are_refused(small_lock: DependencyLock, tmp_path: Path) -> None:
     wrong = DependencyLock.from_text(
         "packaging==24.2 \\\n    --hash=sha256:" + "0" * 64, key="k", python="3.11", platform="p"

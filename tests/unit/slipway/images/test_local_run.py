@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -11,18 +12,21 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slipway.errors import BaseImageError, RegistryRefusedError, RegistryUnavailableError
-from slipway.images import local_run
+from slipway.errors import BaseImageError, PermanentError, RegistryRefusedError, RegistryUnavailableError
+from slipway.images import local_run, unpack
 from slipway.images.builder import ImageRequest, build_image
 from slipway.images.inspection import ImageReport, inspect_image
 from slipway.images.local_run import bare_python, process_environment, run_container, run_process
-from slipway.images.unpack import own_layers, unpack_release
+from slipway.images.progress import Progress
+from slipway.images.unpack import own_layers, unpack_release, unpacked_release
+from slipway.kept_folders import in_use
 
 if TYPE_CHECKING:
     from conftest import Registry
@@ -109,6 +113,58 @@ def test_a_release_is_fetched_once(registry: Registry, report: ImageReport, tmp_
     assert unpack_release(registry.client(), REPOSITORY, report, tmp_path / "kept") == first
     assert len(registry.asked("GET", "/blobs/")) == fetched
     assert {path.name for path in (first / "opt" / "slipway").iterdir()} == {"app", "deps", "model"}
+
+
+def test_of_two_first_starts_at_once_both_get_the_release(
+    registry: Registry, report: ImageReport, tmp_path: Path
+) -> None:
+    both, together = threading.Barrier(2), ThreadPoolExecutor(2)
+
+    def start() -> Path:
+        meet = iter([both.wait])
+
+        def told(_: Progress) -> None:
+            next(meet, lambda: 0)()
+
+        return unpack_release(registry.client(), REPOSITORY, report, tmp_path / "kept", told)
+
+    with together:
+        places = [future.result() for future in [together.submit(start), together.submit(start)]]
+    assert places[0] == places[1]
+    assert (places[0] / "opt" / "slipway" / "model" / "weights").read_text() == "1.5"
+    assert list((tmp_path / "kept").iterdir()) == [places[0]]
+
+
+def test_a_disk_that_takes_no_more_is_said(registry: Registry, report: ImageReport, tmp_path: Path) -> None:
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, unlimited[1]))
+    try:
+        with pytest.raises(PermanentError, match=r"below .*kept: File too large\. Make room .* SLIPWAY_CACHE_DIR"):
+            unpack_release(registry.client(), REPOSITORY, report, tmp_path / "kept")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert list((tmp_path / "kept").iterdir()) == []
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(PermanentError, match="cannot be unpacked"),
+        unpacked_release(registry.client(), REPOSITORY, report, tmp_path / "file"),
+    ):
+        pytest.fail("unpacked into a file")
+
+
+def test_what_a_killed_start_left_and_releases_used_long_ago_are_dropped(
+    registry: Registry, report: ImageReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack, "LIMIT_BYTES", 1000)
+    kept = tmp_path / "kept"
+    for name in (".unpack-killed", "a" * 64, "b" * 64, "python3.11"):
+        (kept / name).mkdir(parents=True)
+        (kept / name / "file").write_bytes(bytes(2000))
+        os.utime(kept / name, (1e9, 1e9))
+    with in_use(kept / ("b" * 64)):
+        os.utime(kept / ("b" * 64), (1e9, 1e9))
+        with unpacked_release(registry.client(), REPOSITORY, report, kept) as root:
+            assert {path.name for path in kept.iterdir() if path.is_dir()} == {root.name, "b" * 64, "python3.11"}
 
 
 def test_a_broken_off_fetch_leaves_nothing(registry: Registry, report: ImageReport, tmp_path: Path) -> None:
