@@ -74,6 +74,24 @@ def parse_object(path: str) -> CaptureObject | None:
     )
 
 
+def list_variants(s3: S3Client, bucket: str, endpoint: str) -> list[str]:
+    """List the variants of an endpoint that were ever captured.
+
+    Args:
+        s3: A boto3 S3 client.
+        bucket: The artifact bucket.
+        endpoint: The endpoint.
+
+    Raises:
+        SlipwayError: S3 does not answer or refuses.
+    """
+    prefix = capture_prefix(endpoint)
+    with aws_call(f"list s3://{bucket}/{prefix}", unavailable=StorageUnavailableError):
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        folders = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
+    return [folder.removeprefix(prefix).removesuffix("/") for folder in folders]
+
+
 def list_objects(
     s3: S3Client, bucket: str, prefix: str, variant: str, since: datetime, until: datetime
 ) -> Iterator[CaptureObject]:

@@ -29,7 +29,7 @@ from slipway.documents import DocumentStore, parse_document
 from slipway.drift.capture.profiling import ProfiledObject, profile_object
 from slipway.drift.encoding import from_bytes
 from slipway.drift.model_monitor import read_statistics
-from slipway.drift.objects import CaptureObject, capture_prefix, list_objects, profile_prefix
+from slipway.drift.objects import CaptureObject, capture_prefix, list_objects, list_variants, profile_prefix
 from slipway.drift.profile import Profile
 from slipway.drift.profiling import empty_profile
 from slipway.drift.quality.report import QualityReport
@@ -111,6 +111,10 @@ class DriftStore:
     def captures(self, variants: Iterable[str], since: datetime, until: datetime) -> list[CaptureObject]:
         """List the capture objects of a window, oldest first."""
         return self._list(capture_prefix(self.endpoint), variants, since, until)
+
+    def variants(self) -> list[str]:
+        """List the variants that were ever captured."""
+        return list_variants(self._s3, self.bucket, self.endpoint)
 
     def profiled(self, bins_digest: str, variants: Iterable[str], since: datetime, until: datetime) -> set[str]:
         """Return the paths of the capture objects that have a profile."""

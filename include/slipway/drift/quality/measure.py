@@ -28,7 +28,7 @@ def measure(
     labels: pa.Table,
     schema: ModelSchema,
     policy: QualityPolicy,
-    later: Iterable[CaptureBatch] = (),
+    rivals: Iterable[CaptureBatch] = (),
 ) -> Slices:
     """Join calls with their outcomes and count.
 
@@ -37,7 +37,7 @@ def measure(
         labels: What :func:`slipway.drift.quality.labels.read_labels` gave.
         schema: The model's.
         policy: The rules.
-        later: Captured calls, with their events, that do not count, and may be those that outcomes belong to; only read
+        rivals: Captured calls, with their events, that do not count, but that outcomes may belong to; only read
             when there are outcomes.
 
     Returns:
@@ -50,7 +50,7 @@ def measure(
     if not calls:
         return {WHOLE: Tally()}
     table = pa.concat_tables(calls, promote_options="permissive").combine_chunks()
-    chosen = outcomes_of(table, labels, policy, rivals_of(later, table, policy) if len(labels) else None)
+    chosen = outcomes_of(table, labels, policy, rivals_of(rivals, table, policy) if len(labels) else None)
     outcomes = labels["label"].take(pa.array(np.where(chosen >= 0, chosen, 0))) if len(labels) else None
     joined = np.flatnonzero(chosen >= 0)
     found: Slices = {WHOLE: _count(table, outcomes, joined, table.num_rows, policy)}

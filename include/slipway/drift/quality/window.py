@@ -49,8 +49,9 @@ def measure_quality(
     """Measure one window.
 
     Memory grows with the calls of the window by key, time, answer and slices of each row, not by what else was sent.
-    With ``policy.key`` an outcome may belong to a call after the window: keys and times of those are read too, as far
-    as the latest outcome and ``policy.wait`` reach, and kept where the window has their key.
+    With ``policy.key`` an outcome may belong to a call after the window, or to one that a canary answered: keys and
+    times of those are read too, as far as the latest outcome and ``policy.wait`` reach, and kept where the window has
+    their key.
 
     Args:
         store: Where the captures lie.
@@ -65,9 +66,12 @@ def measure_quality(
     variants = list(variants)
     found = store.captures(variants, since, until) if since < until else []
     labels, refused = read_labels(label_files, policy)
-    last = _latest(labels, until, policy)
-    later = store.captures(variants, until, last) if found and last > until else []
-    tallies = measure(_batches(store, found, schema), labels, schema, policy, _batches(store, later, schema))
+    rivals: list[CaptureObject] = []
+    if found and policy.key and len(labels):
+        last = _latest(labels, until, policy)
+        others = [each for each in store.variants() if each not in variants]
+        rivals = store.captures(others, since, last) + store.captures(variants, until, last)
+    tallies = measure(_batches(store, found, schema), labels, schema, policy, _batches(store, rivals, schema))
     verdict, bounds, slices = judge_quality(tallies, policy, alpha)
     return QualityReport(
         since=min(since, until), until=until, verdict=verdict, bounds=bounds, slices=slices, refused=refused
@@ -78,8 +82,6 @@ def _latest(labels: pa.Table, until: datetime, policy: QualityPolicy) -> datetim
     """Until when a call may have been made that one of the outcomes belongs to."""
     import pyarrow.compute as pc
 
-    if policy.exact or not len(labels):
-        return until
     latest_seconds = pc.max(labels["time"]).as_py() / 1_000_000 + 1
     return datetime.fromtimestamp(min(latest_seconds, (until + policy.wait).timestamp()), UTC)
 

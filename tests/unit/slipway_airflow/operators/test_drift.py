@@ -498,13 +498,16 @@ def test_worse_answers_are_told_once_and_again_when_they_are_good(world: World) 
     assert [each["Subject"] for each in world.told()] == ["flights quality is good"]
 
 
-def test_outcomes_of_later_calls_with_the_same_key_are_not_held_against_earlier_answers(world: World) -> None:
+@pytest.mark.parametrize(("hours", "variant"), [(10, None), (27, "ffffffffffff"), (10, "ffffffffffff")])
+def test_outcomes_of_other_calls_with_the_same_key_are_not_held_against_the_windows_answers(
+    world: World, hours: int, variant: str | None
+) -> None:
     world.log_baseline(rows(10_000))
     world.with_outcomes()
     asked = rows(500, seed=2)
     world.capture(asked, NOON - timedelta(hours=30))
     world.outcomes(asked, NOON - timedelta(hours=28))
-    world.capture(asked, NOON - timedelta(hours=10))  # not old enough to be counted itself
+    world.capture(asked, NOON - timedelta(hours=hours), variant=variant)  # not old enough to be counted, or a canary's
     world.outcomes(asked, NOON - timedelta(hours=9), name="b", wrong=2.0)
     world.run(NOON)
     assert (world.quality["verdict"], world.quality["calls"], world.quality["rows"]) == ("GOOD", 500, 500)
