@@ -26,6 +26,8 @@ _METRICS_PER_CALL = 500
 #: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
 _DIMENSION_CHARACTERS = 1024
 _NO_DIMENSION = re.compile(r"[^\x20-\x7e]|^:|^\s*$")
+#: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html, "Value"
+_LARGEST_VALUE = 2.0**360
 Datum = dict[str, Any]
 
 
@@ -104,12 +106,12 @@ def dimension_value(text: str) -> str:
 
 
 def put_metrics(cloudwatch: CloudWatchClient, namespace: str, data: Sequence[Datum]) -> None:
-    """Send metrics.
+    """Send metrics; one whose value CloudWatch refuses would take its whole request with it, and is left out.
 
     Raises:
         SlipwayError: CloudWatch does not answer or refuses.
     """
-    for part in _parts(data):
+    for part in _parts([each for each in data if _is_taken(each)]):
         with aws_call(f"put metrics into {namespace}"):
             cloudwatch.put_metric_data(Namespace=namespace, MetricData=part)  # type: ignore[arg-type]
 
@@ -117,6 +119,11 @@ def put_metrics(cloudwatch: CloudWatchClient, namespace: str, data: Sequence[Dat
 def _parts(data: Sequence[Datum]) -> Iterator[list[Datum]]:
     for start in range(0, len(data), _METRICS_PER_CALL):
         yield list(data[start : start + _METRICS_PER_CALL])
+
+
+def _is_taken(datum: Datum) -> bool:
+    numbers = datum["StatisticValues"].values() if "StatisticValues" in datum else [datum["Value"]]
+    return all(abs(number) <= _LARGEST_VALUE for number in numbers)
 
 
 def _set(values: Mapping[str, float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from botocore.validate import ParamValidator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from slipway.drift.publication.cloudwatch import NAMESPACE, drift_metrics, model_monitor_metrics
+from slipway.drift.publication.cloudwatch import NAMESPACE, drift_metrics, model_monitor_metrics, put_metrics
 from slipway.drift.run_report import RunReport
 from slipway.drift.status import Status
 from tests.unit.slipway.drift.test_history import finding, run
@@ -56,6 +56,22 @@ def test_a_name_that_it_does_not_take_is_recognized_and_no_others() -> None:
         assert len(found) == len(shown) + 6
     names = ["größe", "grüße", "距离", "时间", "x" * 1025, "x" * 1026]
     assert len(columns_of(run(0, [finding(name, 0.2) for name in names]))) == len(names)
+
+
+def test_a_value_that_cloudwatch_refuses_does_not_keep_the_others_from_it() -> None:
+    sent: list[dict[str, object]] = []
+
+    class Client:
+        def put_metric_data(self, **request: object) -> None:
+            sent.append(request)
+
+    huge = {"count": 2.0, "mean": 1.0, "minimum": -1e300, "maximum": 1e300}
+    report = run(0, [], measures={"x": huge, "y": {**huge, "minimum": 0.0, "maximum": 2.0**360}})
+    data = [*model_monitor_metrics(report, "s"), {"MetricName": "none", "Value": float("nan")}]
+    put_metrics(Client(), "n", data)  # type: ignore[arg-type]
+    (request,) = sent
+    names = [each["MetricName"] for each in request["MetricData"]]  # type: ignore[attr-defined]
+    assert names == ["feature_non_null_x", "feature_non_null_y", "feature_data_y"]
 
 
 def test_the_share_of_unreadable_calls_is_one_of_calls() -> None:
