@@ -7,7 +7,7 @@ Gives an approved release the production traffic, and takes it back when it is n
 | `record` | takes the newest approved release and the lease of `prod`; notes the plan, and what is served now |
 | `prepare` | brings the challenger onto the endpoint at weight 0; a first release gets the endpoint for itself |
 | `verify` | sends the golden rows straight to the challenger and compares |
-| `step_1.shift` … | scales the challenger and gives it the step's share of the traffic |
+| `step_1.shift` … | waits while it is held; scales the challenger and gives it the step's share of the traffic |
 | `step_1.judge` … | compares both variants' errors, slow answers and refusals, until the step passes or fails |
 | `finish.shift`, `finish.judge` | all traffic, judged against the champion of before, which stays warm |
 | `step_1.hook_…`, `finish.after_hook_…` | asks one hook of `promote.hooks`; a no takes the release back |
@@ -139,7 +139,12 @@ def _shift_and_judge(
     plan = spec.promote
     longest = timedelta(minutes=plan.bake_minutes, hours=plan.max_hold_hours + spec.approval.timeout_hours + 1)
     shift = CanaryShiftOperator(
-        task_id="shift", step=step, execution_timeout=SHIFT_TIMEOUT, trigger_rule=WHATEVER_WAS_SKIPPED, **prod
+        task_id="shift",
+        step=step,
+        execution_timeout=SHIFT_TIMEOUT,
+        deferrable=True,
+        trigger_rule=WHATEVER_WAS_SKIPPED,
+        **prod,
     )
     judge = CanaryJudgeOperator(task_id="judge", step=step, execution_timeout=longest, deferrable=True, **prod)
     return shift, judge

@@ -26,7 +26,7 @@ from typing import Literal
 
 from slipway.canary.patience import Hold
 from slipway.canary.progress import Question, find_step, with_step
-from slipway.errors import EndpointBusyError, NoWayBackError, SupersededError
+from slipway.errors import CanaryFailedError, EndpointBusyError, NoWayBackError, SupersededError
 from slipway.state import (
     HISTORY_LENGTH,
     Approval,
@@ -122,12 +122,18 @@ def promote(state: EndpointState, *, run_id: str, config_name: str, at: datetime
 
     Raises:
         SupersededError: this run's promotion is not under way any more (it was rolled back).
+        CanaryFailedError: somebody has aborted it, or it is to be taken back for another reason.
     """
     promotion = state.promotion
     if promotion is None or promotion.run_id != run_id:
         if state.champion and state.champion.run_id == run_id:
             return state
         raise SupersededError(f"{state.endpoint}: the promotion of {run_id} is not under way any more.")
+    stopped = f"aborted by {state.flags.abort.said}" if state.flags.abort else promotion.stopped_because
+    if stopped:
+        raise CanaryFailedError(
+            f"Release {promotion.release_id} does not become the champion of {state.endpoint}: {stopped}"
+        )
     champion = Serving(
         release_id=promotion.release_id,
         model_version=promotion.model_version,

@@ -12,6 +12,7 @@ from slipway.canary.capture_source import CaptureMetricSource, JoinedMetricSourc
 from slipway.canary.comparison import JudgePolicy
 from slipway.canary.evaluation import FULL_WEIGHT_PCT, StepRules
 from slipway.canary.gate_watch import GateWatch, GuardedStep
+from slipway.canary.hold_watch import HoldWatch
 from slipway.canary.metric_source import CloudWatchMetricSource, MetricSource, ReferenceMetricSource
 from slipway.canary.watch import StepWatch, WatchedStep
 from slipway.endpoints.outcome import endpoint_outcome
@@ -43,6 +44,7 @@ class WatchRequest:
     :param alarm: The CloudWatch alarm that has to be there; None when the promotion has none.
     :param source: Where the counts come from: ``cloudwatch``, ``captures`` or ``both``.
     :param gate: The place of the gate whose answer is waited for; None for a step.
+    :param held: Whether the end of a hold is waited for, in place of the gate's answer.
     :param outcomes: What answers are held against, see :class:`slipway_airflow.canary_outcomes.OutcomesRequest`; None
         when they are not.
     """
@@ -60,6 +62,7 @@ class WatchRequest:
     gate: str | None = None
     source: str = "cloudwatch"
     outcomes: dict[str, Any] | None = None
+    held: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the request as a dict of plain values."""
@@ -83,12 +86,13 @@ def open_watch(request: WatchRequest, hook: SlipwayAwsHook, bucket_hook: Slipway
     step = WatchedStep(**request.step)
     bucket = ArtifactBucket(bucket_hook, request.bucket)
     kept: dict[str, Any] = {"states": bucket.states, "ledger": bucket.ledger, "now": lambda: datetime.now(UTC)}
+    waiting = HoldWatch if request.held else GateWatch
     if request.gate and not request.rules:
-        return GateWatch(step, request.gate, None, **kept)
+        return waiting(step, request.gate, None, **kept)
     rules, source = _rules(request.rules), _source(request, hook, bucket, step.endpoint)
     check = _check(request, hook, step.endpoint)
     if request.gate:
-        return GateWatch(step, request.gate, GuardedStep(rules, source, check), **kept)
+        return waiting(step, request.gate, GuardedStep(rules, source, check), **kept)
     return StepWatch(step, rules, source, check_endpoint=check, **kept)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from slipway.canary.comparison import Verdict
 from slipway.canary.evaluation import Evaluation, StepRules, evaluate
@@ -61,6 +62,20 @@ class GateWatch:
         self._periods = 0
         self._verdict: Verdict | None = None
 
+    #: What the promotion waits for, and what it waited for.
+    waits: ClassVar[tuple[str, str]] = ("a person is asked at {place}", "while a person was asked at {place}")
+
+    def over(self, state: EndpointState, promotion: Promotion) -> str | None:
+        """Tell why there is nothing left to wait for, or None.
+
+        Args:
+            state: The endpoint's state.
+            promotion: The promotion that waits.
+        """
+        del state
+        answer = promotion.gate_answer(self._place)
+        return f"answered by {answer.by}" if answer else None
+
     def tick(self) -> StepDecision | None:
         """Look if there is something new to see.
 
@@ -74,8 +89,8 @@ class GateWatch:
         promotion = state.promotion if state else None
         if state is None or promotion is None or promotion.run_id != self._step.run_id:
             return StepDecision(Action.ADVANCE, "the promotion has ended: there is nothing to guard")
-        if answer := promotion.gate_answer(self._place):
-            return StepDecision(Action.ADVANCE, f"answered by {answer.by}")
+        if over := self.over(state, promotion):
+            return StepDecision(Action.ADVANCE, over)
         if state.flags.abort:
             return self._roll_back(f"aborted by {state.flags.abort.said}")
         now = self._now()
@@ -97,13 +112,16 @@ class GateWatch:
         verdict = evaluation.look.verdict
         failed = StepDecision(Action.ROLL_BACK, "; ".join(evaluation.look.reasons)) if verdict is Verdict.FAIL else None
         if verdict is not self._verdict:
-            self._write_down(evaluation, failed or StepDecision(Action.WAIT, f"a person is asked at {self._place}"))
+            self._write_down(evaluation, failed or StepDecision(Action.WAIT, self._waits(0)))
             self._verdict = verdict
         self._periods = window.periods  # only now: a look that failed is made again at the next tick
         if failed is None:
             return None
         self._states.update(self._step.endpoint, lambda state: _with_failure(state, self._step.run_id, evaluation))
-        return self._roll_back(f"while a person was asked at {self._place}: {failed.reason}")
+        return self._roll_back(f"{self._waits(1)}: {failed.reason}")
+
+    def _waits(self, tense: int) -> str:
+        return self.waits[tense].format(place=self._place)
 
     def _roll_back(self, reason: str) -> StepDecision:
         self._states.update(self._step.endpoint, lambda state: stop(state, self._step.run_id, reason))

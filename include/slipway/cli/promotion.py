@@ -1,7 +1,8 @@
 """Wishes about who has the traffic: ``slipway promote``, ``hold``, ``resume``, ``abort``, ``approve-now``, ``freeze`` …
 
-All but ``promote`` and ``rollback`` are flags in the endpoint's state, which the judge reads every few seconds; they
-work with the caller's own AWS credentials, also when Airflow's UI is down.
+All but ``promote`` and ``rollback`` are flags in the endpoint's state, which the judge reads every few seconds, and
+every other task of a promotion before it changes anything; they work with the caller's own AWS credentials, also when
+Airflow's UI is down.
 """
 
 from __future__ import annotations
@@ -78,9 +79,10 @@ def set_flag(service: str, name: FlagName, reason: str, project: Path | None) ->
     """Raise a flag on the service's production endpoint.
 
     Raises:
-        InvalidInputError: no promotion is under way.
+        InvalidInputError: no promotion is under way, or it has nothing that the flag is about.
         AccessDeniedError: no AWS credentials here.
     """
+    from slipway.canary.wishes import refuse_idle, when_seen
     from slipway.state import Flag
     from slipway.transition import raise_flag
 
@@ -92,12 +94,14 @@ def set_flag(service: str, name: FlagName, reason: str, project: Path | None) ->
                 f"{state.endpoint} has no promotion under way, so there is nothing to {name.replace('_', ' ')}. "
                 f"See `slipway status {service}`."
             )
+        refuse_idle(state.promotion, name, service)
         return raise_flag(state, name, flag)
 
     endpoint, states = _states(service, project)
-    state = states.update(endpoint, change)
-    release = state.promotion.release_id if state.promotion else ""
-    typer.echo(f"{name.replace('_', ' ')}: release {release} on {endpoint}; the judge sees it within seconds")
+    promotion = states.update(endpoint, change).promotion
+    if promotion:
+        seen = when_seen(promotion, name, service)
+        typer.echo(f"{name.replace('_', ' ')}: release {promotion.release_id} on {endpoint}; {seen}")
 
 
 def resume(service: str, project: Path | None) -> None:

@@ -67,7 +67,7 @@ def previous_champion(state: EndpointState | None, endpoint: str, *, now: dateti
     if state and state.promotion:
         raise EndpointBusyError(
             f"{endpoint}: release {state.promotion.release_id} is being promoted by {state.promotion.run_id}. Use "
-            f"`slipway abort {endpoint.removesuffix('-prod')}`: it brings the champion back within seconds."
+            f"`slipway abort {endpoint.removesuffix('-prod')}`: it takes that release back."
         )
     if state is None or state.champion is None:
         raise NoWayBackError(f"{endpoint} never had a champion, so there is nothing to go back to.")

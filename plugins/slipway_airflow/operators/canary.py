@@ -10,8 +10,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from slipway.canary.evaluation import FULL_WEIGHT_PCT
 from slipway.endpoints.requests import variant_name
 from slipway.endpoints.two_variants import champion_variant_name, split
-from slipway.errors import SupersededError
+from slipway.errors import CanaryFailedError, SupersededError
 from slipway.spec.hooks import AFTER
+from slipway.transition import stop
 from slipway_airflow.operators.promotion_begin import LEASE_SECONDS
 from slipway_airflow.operators.stage import StageOperator
 
@@ -102,6 +103,19 @@ class PromotionView:
         purpose = f"canary of release {promotion.release_id}"
         self.bucket.states.take_lease(self.endpoint, self.run.holder, purpose=purpose, seconds=LEASE_SECONDS)
         return promotion
+
+    def refuse_after_abort(self) -> None:
+        """Obey an abort, whatever the strategy; the promotion's teardown reads from the state who said so.
+
+        :raises CanaryFailedError: somebody has aborted this run's promotion.
+        """
+        state, _ = self.bucket.states.read(self.endpoint)
+        promotion = state.promotion if state else None
+        if state is None or promotion is None or promotion.run_id != self.run.run_id or state.flags.abort is None:
+            return
+        reason = f"aborted by {state.flags.abort.said}"
+        self.bucket.states.update(self.endpoint, lambda state: stop(state, self.run.run_id, reason))
+        raise CanaryFailedError(f"Release {promotion.release_id} is taken back: {reason}")
 
     def canary(self, step: int | str) -> CanaryUnderWay:
         """Return the canary, under its prolonged lease.

@@ -12,7 +12,7 @@ from slipway.endpoints.scaling import suspend_scaling
 from slipway.endpoints.two_variants import champion_variant_name, wanted_canary
 from slipway.errors import SupersededError
 from slipway.spec.override import override_stage
-from slipway_airflow.operators.canary import skip_finished
+from slipway_airflow.operators.canary import PromotionView, skip_finished
 from slipway_airflow.operators.promotion_begin import CANARY
 from slipway_airflow.operators.promotion_launch import PromotionLaunchOperator
 from slipway_airflow.task_run import TaskRun
@@ -40,6 +40,7 @@ class CanaryPrepareOperator(PromotionLaunchOperator):
         """Suspend the champion's scaling, then update the endpoint."""
         state, _ = self.bucket.states.read(self.endpoint)
         skip_finished(state, TaskRun.of(context))
+        self._refuse_after_abort(context)
         if recorded := self._canary_record:
             champion = champion_variant_name(self.endpoint, recorded)
             suspend_scaling(self.hook.client("application-autoscaling"), self.endpoint, champion)
@@ -106,7 +107,11 @@ class CanaryPrepareOperator(PromotionLaunchOperator):
         """What the endpoint served before, when this promotion is a canary."""
         return self._promotion.recorded if self._promotion.strategy == CANARY else None
 
+    def _refuse_after_abort(self, context: Context) -> None:
+        PromotionView(self.bucket, self.spec, TaskRun.of(context)).refuse_after_abort()
+
     def _with_variant(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
+        self._refuse_after_abort(context)  # what was said while the endpoint was updated
         if self._canary_record:
             self._set_alarm(TaskRun.of(context))
         variant = variant_name(self.spec.promote.strategy, self.release_id) if self._canary_record else None

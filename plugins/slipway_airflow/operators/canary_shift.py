@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from slipway.canary.progress import StepProgress, find_step, with_step
+from slipway.canary.step import Action
 from slipway.endpoints.resource import describe
 from slipway.endpoints.traffic import ensure_instances, ensure_weights
 from slipway.endpoints.two_variants import instances_needed
 from slipway.errors import CanaryFailedError, EndpointMissingError
-from slipway_airflow.operators.canary import CanaryOperator, CanaryUnderWay
+from slipway.transition import lower_flag
+from slipway_airflow.operators.canary import CanaryUnderWay
+from slipway_airflow.operators.canary_guard import CanaryGuardOperator
 from slipway_airflow.task_run import TaskRun
 
 if TYPE_CHECKING:
@@ -19,14 +23,21 @@ if TYPE_CHECKING:
     from slipway.state import EndpointState
 
 
-class CanaryShiftOperator(CanaryOperator):
+class CanaryShiftOperator(CanaryGuardOperator):
     """Scale the challenger for a step, then give it its share of the traffic.
+
+    An abort fails the task first, whatever the strategy. While the promotion is held the task waits, and
+    what has traffic goes on being judged as beside a gate. "Approve now" is about the step that is
+    judged: what was said of it before this one begins is taken back.
 
     Both are read back; the step begins, in the endpoint's state, when its weights are in force. Run
     again, the task finds the weights as they should be and the step begun, and changes nothing.
     Skips when the promotion's plan has no such step, and refuses while a step before it has no pass.
 
     :param step: Number of the step from 1, or ``final`` for the bake at 100 %.
+    :param poll_seconds: Time in seconds between two reads of the flags while it is held. (default: 3)
+    :param deferrable: Whether to wait in the triggerer, without a worker. (default: Airflow's
+        ``[operators] default_deferrable``)
     :param spec: The service.
     :param platform: The installation.
     :param bucket_conn_id: The Airflow connection of the artifact bucket; ``aws_conn_id`` when None. (templated)
@@ -38,11 +49,29 @@ class CanaryShiftOperator(CanaryOperator):
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Scale, shift, note the beginning."""
+        """Wait while it is held; then scale, shift, note the beginning."""
         run = TaskRun.of(context)
+        view = self.view(run)
+        view.refuse_after_abort()
+        canary = view.canary(self.step)
+        _refuse_without_passes(canary, canary.number_of(self.step))
+        state, _ = self.bucket.states.read(self.endpoint)
+        if state and state.flags.hold:
+            here = view.stop(self.step)
+            self.log.info("%s waits: held by %s.", here.place, state.flags.hold.said)
+            return self.watch(context, replace(self._traffic(run, here.weight_pct), gate=here.place, held=True))
+        return self._begin_step(run)
+
+    def conclude(self, run: TaskRun, action: str, reason: str) -> dict[str, Any]:
+        """Go on when it is not held any more, or fail as a guard does."""
+        if action != Action.ADVANCE:
+            return super().conclude(run, action, reason)
+        return self._begin_step(run)
+
+    def _begin_step(self, run: TaskRun) -> dict[str, Any]:
+        self.view(run).refuse_after_abort()
         canary = self.under_way(run)
         number = canary.number_of(self.step)
-        self._refuse_after_abort()
         _refuse_without_passes(canary, number)
         changed = self._shift(canary, number)
         step = self._begin(canary, number)
@@ -79,16 +108,10 @@ class CanaryShiftOperator(CanaryOperator):
             if promotion is None or find_step(promotion.steps, number):
                 return state
             begun = promotion.model_copy(update={"steps": with_step(promotion.steps, step)})
-            return state.model_copy(update={"promotion": begun})
+            return lower_flag(state.model_copy(update={"promotion": begun}), "approve_now")
 
         promotion = self.bucket.states.update(self.endpoint, change).promotion
         return (find_step(promotion.steps, number) if promotion else None) or step
-
-    def _refuse_after_abort(self) -> None:
-        state, _ = self.bucket.states.read(self.endpoint)
-        abort = state.flags.abort if state else None
-        if abort:
-            raise CanaryFailedError(f"The promotion was aborted by {abort.said}.")
 
 
 def _refuse_without_passes(canary: CanaryUnderWay, number: int) -> None:

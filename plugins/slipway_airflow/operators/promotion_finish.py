@@ -85,16 +85,22 @@ class PromotionFinishOperator(StageOperator):
 
     def _promote(self, run: TaskRun) -> EndpointState:
         """Record it in the state, when the endpoint serves it and nobody else changes that."""
-        promotion = PromotionView(self.bucket, self.spec, run).promotion()
+        view = PromotionView(self.bucket, self.spec, run)
+        promotion = view.promotion()
+        view.refuse_after_abort()
         self._require_serving(promotion)
         self._require_passes(promotion)
         remove_alarm(self.hook.client("cloudwatch"), promotion.alarm)  # while the state still names it
         now = datetime.now(UTC)
-        return self.bucket.states.update(
-            self.endpoint,
-            lambda state: promote(state, run_id=run.run_id, config_name=self.config_name, at=now, by=run.user),
-            holder=run.holder,
-        )
+        try:
+            return self.bucket.states.update(
+                self.endpoint,
+                lambda state: promote(state, run_id=run.run_id, config_name=self.config_name, at=now, by=run.user),
+                holder=run.holder,
+            )
+        except CanaryFailedError:
+            view.refuse_after_abort()  # it was said a moment ago: the teardown is to know who did
+            raise
 
     def _require_serving(self, promotion: Promotion) -> None:
         found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)

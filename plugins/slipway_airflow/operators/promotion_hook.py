@@ -31,7 +31,8 @@ class PromotionHookOperator(CanaryOperator):
 
     A no fails the task, so that the promotion's teardown takes the release back with the hook's reason.
     A hook that does not answer is asked again, as often as the task is tried; an answer that nobody
-    understands is a no. Each answer is in the ledger. Skips when the promotion has no such step.
+    understands is a no. Each answer is in the ledger. An abort, before or meanwhile, fails the task too.
+    Skips when the promotion has no such step.
 
     :param asked: The hook, as the spec has it.
     :param step: Number of the step before which it is asked, ``final`` for all traffic, or ``after``.
@@ -53,6 +54,7 @@ class PromotionHookOperator(CanaryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask once."""
         run = TaskRun.of(context)
+        self.view(run).refuse_after_abort()
         here = self.view(run).stop(self.step)
         question = self._question(here, run)
         try:
@@ -75,6 +77,7 @@ class PromotionHookOperator(CanaryOperator):
             self._stop(run, here, "hook_refused", reason)
             raise HookRefusedError(f"Release {here.promotion.release_id} is taken back: {reason}")
         self._note(run, here, "hook_allowed", answer.reason)
+        self.view(run).refuse_after_abort()
         self.log.info("Hook %s says yes. %s", self.asked.name, answer.reason)
         return {"hook": self.asked.name, "place": here.place, "reason": answer.reason}
 

@@ -92,7 +92,7 @@ class Canary(Promotion):
             kind = CanaryPrepareOperator if name == "prepare" else PromotionRetireOperator
             fields = {"release_id": release_id, "waiter_delay": 1, "deferrable": False}
         elif name.endswith(".shift"):
-            kind, fields = CanaryShiftOperator, {"step": number}
+            kind, fields = CanaryShiftOperator, {"step": number, "poll_seconds": 0.2, "deferrable": False}
         elif name.endswith(".judge"):
             kind, fields = CanaryJudgeOperator, {"step": number, "poll_seconds": 0.2, "deferrable": False}
         elif name == "finish.champion":

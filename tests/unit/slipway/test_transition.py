@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slipway.canary.patience import Hold
 from slipway.canary.progress import Question, StepProgress
-from slipway.errors import EndpointBusyError, NoWayBackError, SupersededError
+from slipway.errors import CanaryFailedError, EndpointBusyError, NoWayBackError, SupersededError
 from slipway.state import Approval, EndpointState, Flag, Flags, Promotion, WayTaken
 from slipway.transition import (
     approve,
@@ -25,6 +25,7 @@ from slipway.transition import (
     raise_flag,
     refuse_second_rollback,
     resume,
+    stop,
     undeploy,
 )
 
@@ -199,8 +200,20 @@ def test_flags_keep_who_raised_them_first_and_end_with_the_promotion() -> None:
     for name in ("hold", "abort", "approve_now", "frozen"):
         state = raise_flag(state, name, flag)  # type: ignore[arg-type]
         assert getattr(raise_flag(state, name, later).flags, name) == flag  # type: ignore[arg-type]
-    state = promote(state, run_id="run", config_name="c", at=at(2), by="asset")
+    state = promote(lower_flag(state, "abort"), run_id="run", config_name="c", at=at(2), by="asset")
     assert state.flags == Flags(frozen=flag)
+
+
+def test_what_was_aborted_or_refused_does_not_become_the_champion() -> None:
+    state = begin(approve(EMPTY, approval("a")), promotion("a", "run"), by="asset")
+    aborted = raise_flag(state, "abort", Flag(by="ann", at=NOW, reason="wrong notes"))
+    with pytest.raises(CanaryFailedError, match="aborted by ann: wrong notes"):
+        promote(aborted, run_id="run", config_name="c", at=at(2), by="asset")
+    with pytest.raises(CanaryFailedError, match="a hook said no"):
+        promote(stop(state, "run", "a hook said no"), run_id="run", config_name="c", at=at(2), by="asset")
+    done = promote(state, run_id="run", config_name="c", at=at(2), by="asset")
+    late = raise_flag(done, "abort", Flag(by="ann", at=at(3)))
+    assert promote(late, run_id="run", config_name="c", at=at(4), by="asset") is late, "it is the champion already"
 
 
 def test_wishes_about_an_earlier_promotion_do_not_reach_the_next_but_a_hold_does() -> None:

@@ -11,6 +11,8 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
+from slipway.canary.plan import CanaryPlan
+from slipway.canary.progress import StepProgress
 from slipway.cli.app import app
 from slipway.errors import EndpointBusyError
 from slipway.ledger import Ledger, LedgerEntry
@@ -51,7 +53,24 @@ def store() -> StateStore:
 
 
 def promoting(state: EndpointState) -> EndpointState:
-    promotion = Promotion(run_id="r", release_id="b" * 12, model_version=2, strategy="canary", begun_at=NOW)
+    """A canary whose first step is judged."""
+    plan = CanaryPlan(
+        challenger="b" * 12, champion="a" * 12, weights_pct=(50,), bake_seconds=60, max_hold_seconds=600, alpha=0.05
+    )
+    promotion = Promotion(
+        run_id="r",
+        release_id="b" * 12,
+        model_version=2,
+        strategy="canary",
+        begun_at=NOW,
+        plan=plan,
+        steps=(StepProgress(number=1, weight_pct=50, began_at=NOW),),
+    )
+    return state.model_copy(update={"promotion": promotion})
+
+
+def at_once(state: EndpointState) -> EndpointState:
+    promotion = Promotion(run_id="r", release_id="b" * 12, model_version=2, strategy="all_at_once", begun_at=NOW)
     return state.model_copy(update={"promotion": promotion})
 
 
@@ -67,6 +86,24 @@ def test_a_wish_is_in_the_state_with_who_and_why(project: Path, command: str, fl
     raised = getattr(state.flags, flag)
     assert raised.reason == "looks odd"
     assert raised.by
+    assert "the judge sees it within seconds" in output
+
+
+@mock_aws
+def test_a_wish_that_nothing_would_obey_is_refused_and_an_abort_says_when_it_is_seen(project: Path) -> None:
+    states = store()
+    states.update("flights-prod", at_once)
+    for command, why in (("hold", "all_at_once has no steps"), ("approve-now", "no step that is judged")):
+        code, output = run(command, "flights")
+        assert (code, why in " ".join(output.split())) == (2, True), output
+    code, output = run("abort", "flights")
+    assert code == 0
+    assert "any other task when it is done" in output
+    assert "judge sees" not in output
+    state, _ = states.read("flights-prod")
+    assert state is not None
+    assert (state.flags.hold, state.flags.approve_now) == (None, None)
+    assert state.flags.abort is not None
 
 
 @mock_aws

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from slipway.errors import HookFailedError, HookRefusedError, HookUnavailableError, SupersededError
+from slipway.errors import CanaryFailedError, HookFailedError, HookRefusedError, HookUnavailableError, SupersededError
+from slipway.hooks.exchange import HookAnswer
 from slipway.platform import Platform
 from slipway.spec import HookSpec, ServiceSpec
 from slipway.spec.hooks import AFTER
+from slipway.state import Flag
+from slipway.transition import raise_flag
 from slipway_airflow.operators.canary import FINAL
 from slipway_airflow.operators.promotion_hook import PromotionHookOperator
-from tests.unit.slipway_airflow.operators.canaries import begin_canary, ledger_of, promotion_of
+from tests.unit.slipway_airflow.operators.canaries import BEGAN, ENDPOINT, begin_canary, ledger_of, promotion_of, states
 
 HOOKS = """
 import json, pathlib
@@ -77,6 +80,27 @@ def test_a_no_fails_the_task_and_leaves_its_reason_to_the_rollback(aws: Callable
         ask(function="checks.py:refuse")
     assert promotion_of(aws).stopped_because == "hook stock said no: freeze until Monday"
     assert [entry.action for entry in ledger_of(aws)] == ["hook_refused"]
+
+
+@pytest.mark.parametrize("plan", [True, False], ids=["a canary", "a first launch"])
+def test_an_abort_is_obeyed_before_the_hook_is_asked_and_after_it_has_said_yes(
+    aws: Callable[[str], Any], ask: Run, project: Path, monkeypatch: pytest.MonkeyPatch, plan: bool
+) -> None:
+    begin_canary(aws, passed=3 if plan else 0, plan=plan)
+    aborting = Flag(by="eve", at=BEGAN, reason="wrong notes")
+
+    def abort_meanwhile(*_: Any) -> HookAnswer:
+        states(aws).update(ENDPOINT, lambda state: raise_flag(state, "abort", aborting))
+        return HookAnswer(allow=True, reason="")
+
+    with monkeypatch.context() as changed:
+        changed.setattr("slipway_airflow.operators.promotion_hook.ask_function", abort_meanwhile)
+        with pytest.raises(CanaryFailedError, match="aborted by eve: wrong notes"):
+            ask(AFTER)
+    assert promotion_of(aws).stopped_because == "aborted by eve: wrong notes"
+    with pytest.raises(CanaryFailedError, match="aborted by eve"):
+        ask(AFTER)
+    assert not (project / "hooks" / "told.json").exists(), "the second time it is not asked"
 
 
 def test_a_hook_that_fails_is_a_no(aws: Callable[[str], Any], ask: Run) -> None:
