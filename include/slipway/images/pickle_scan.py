@@ -17,10 +17,10 @@ from slipway.images.wrapping import (
     HEAD_BYTES,
     Allowance,
     WrappingError,
+    begins_wrapped,
     compression,
     inflated,
     inflated_name,
-    is_certain_zip,
     is_closed,
     is_tar,
     is_zip,
@@ -193,9 +193,9 @@ class _FileScan:
         suffix = PurePosixPath(name).suffix.lower()
         head = file.read(HEAD_BYTES)
         is_wrapped = self._unwrap(file, head, name, depth)
-        must_parse = suffix in _PICKLE_SUFFIXES and not is_wrapped
         # An archive can begin with a pickle: what loads it decides which of the two it is.
-        is_pickle = must_parse or head.startswith((*PICKLE_MAGIC, ARRAY_MAGIC)) or calls_something(file)
+        must_parse = calls_something(file) or (suffix in _PICKLE_SUFFIXES and not begins_wrapped(head))
+        is_pickle = must_parse or head.startswith((*PICKLE_MAGIC, ARRAY_MAGIC))
         self.is_worth_naming |= is_wrapped or is_pickle or suffix in _SUFFIXES
         if is_pickle:
             self._allowance.spend(size_bytes)
@@ -208,7 +208,7 @@ class _FileScan:
         """Look at what a file holds; returns whether it is compressed or an archive."""
         file.seek(0)
         how = compression(head)
-        if is_closed(head) or ((how or is_certain_zip(head) or is_tar(head)) and depth == _DEPTH_LIMIT):
+        if is_closed(head) or (begins_wrapped(head) and depth == _DEPTH_LIMIT):
             self.is_readable = False
             return True
         try:
@@ -219,7 +219,7 @@ class _FileScan:
             if is_zip(file, head):
                 return self._look_at_members(file, zip_members, depth)
         except Exception:  # noqa: BLE001  # damaged archives raise anything
-            is_chance = not (how or is_tar(head) or is_certain_zip(head))
+            is_chance = not begins_wrapped(head)
             self.is_readable &= is_chance
             return not is_chance
         return False

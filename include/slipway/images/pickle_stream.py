@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickletools
+import re
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
 PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(6))  # protocols 0 and 1 write none themselves
 ARRAY_MAGIC = b"\x93NUMPY"
 _TORCH_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt"})
+_OPERATIONS = {operation.code: operation for operation in pickletools.opcodes}
 _NAMED_IMPORTS = frozenset({"GLOBAL", "INST"})
 _IMPORTS = _NAMED_IMPORTS | {"STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
+_NUMBERS = frozenset({"INT", "LONG", "FLOAT"})
+_NUMBER = re.compile(rb"\s*[+-]?(?:0[xob][0-9a-f_]+|[0-9_.]+(?:e[+-]?[0-9]+)?|inf|nan)L?\s*(?:\0|\n)", re.IGNORECASE)
 _CALLS = frozenset({"REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"})
 _ENOUGH_OPERATIONS = 10_000  # that make sense one after the other: no other file has so many
 
@@ -33,16 +37,27 @@ def calls_something(file: IO[bytes]) -> bool:
         file.seek(0)
 
 
-def _operations(file: IO[bytes]) -> Iterator[tuple[Any, Any, int | None]]:
+def _operations(file: IO[bytes]) -> Iterator[tuple[Any, Any]]:
     """Read one pickle after another; ends in an error where there is none."""
     while True:
-        yield from pickletools.genops(file)
+        operation = _OPERATIONS[file.read(1).decode("latin-1")]
+        if operation.name in _NUMBERS:
+            yield operation, _number(file.readline())
+        else:
+            yield operation, operation.arg.reader(file) if operation.arg else None
 
 
-def _calls(operations: Iterable[tuple[Any, Any, int | None]]) -> bool:
+def _number(line: bytes) -> str:
+    """Take a number as the unpickler does, less strict than ``pickletools``: hexadecimal too, and up to a zero byte."""
+    if not (line.endswith(b"\n") and _NUMBER.match(line)):
+        raise ValueError("not a number")
+    return line.decode("latin-1")
+
+
+def _calls(operations: Iterable[tuple[Any, Any]]) -> bool:
     stack: list[Any] = []
     has_imported = False
-    for operation, argument, _ in islice(operations, _ENOUGH_OPERATIONS):
+    for operation, argument in islice(operations, _ENOUGH_OPERATIONS):
         if operation.name in _NAMED_IMPORTS and not _is_name(argument):
             return False
         has_imported = has_imported or operation.name in _IMPORTS

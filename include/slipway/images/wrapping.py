@@ -84,6 +84,11 @@ def is_closed(head: bytes) -> bool:
     return head.startswith(_CLOSED)
 
 
+def begins_wrapped(head: bytes) -> bool:
+    """Say whether a file begins like a compressed one or an archive, of whatever kind."""
+    return is_closed(head) or compression(head) is not None or is_certain_zip(head) or is_tar(head)
+
+
 def compression(head: bytes) -> Compressed | None:
     """Return how to inflate a file that begins with ``head``, None for any that is not compressed.
 

@@ -138,6 +138,22 @@ def test_a_command_runs_before_a_pickle_breaks_off_or_goes_on(tmp_path: Path, tr
         scan_model(tmp_path, policy="refuse")
 
 
+TOLERATED = (b"I0x10\n0" + EVIL_0, b"I1\0 one\n0" + EVIL_0, b"F1.5\0\n0" + EVIL_0)
+
+
+@pytest.mark.parametrize("trick", TOLERATED)
+@pytest.mark.parametrize("name", ["model", "model.pkl", "model.bin"])
+def test_what_the_unpickler_takes_and_the_scanner_does_not_is_unreadable(
+    tmp_path: Path, trick: bytes, name: str
+) -> None:
+    """The unpickler would go on to the command: it reads numbers as C does."""
+    assert pickle.loads(trick.partition(b"\n")[0] + b"\n.") in {16, 1, 1.5}
+    for content in (trick, trick + zipped(b"harmless", "read.me")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelNotDeployableError, match=rf"{name} cannot be read to its end"):
+            scan_model(tmp_path, policy="refuse")
+
+
 def test_a_cut_pickle_is_not_called_safe(tmp_path: Path) -> None:
     (tmp_path / "model.pkl").write_bytes(zlib.compress(EVIL)[:-10])
     report = scan_model(tmp_path)
@@ -204,6 +220,7 @@ UNREADABLE = {
     "noise.pkl": bytes(range(255, 0, -1)),
     "noise.sav": b"not a pickle",
     "empty.pickle": b"",
+    "noise-and-zip.pkl": b"\xff\xfe" + zipped(b"harmless", "read.me"),
     "text.joblib": b"a model\n",
     "numbers-and-noise.cloudpickle": pickle.dumps([1, 2]) + b"\xff",
     "model.7z": b"7z\xbc\xaf\x27\x1c" + bytes(40),
@@ -327,6 +344,8 @@ NORMAL: dict[str, Callable[[Path], object]] = {
     "weights.bin": written(bytes(range(256))),
     "weights.npy": lambda path: np.save(path, np.arange(4.0)),
     "arrays.npz": lambda path: np.savez(path, a=np.arange(4.0)),
+    "words.txt": written(b"Ivory\ncat\ndog\nbird\ngrape\ncat\ndog\nbanana\nRabbit\n"),
+    "numbers.txt": written(b"I\n1\nF\n2.5\nL\n3\n"),
     "labels.txt": written(b"cat\ndog\nbird\nRabbit\n(tR."),
     "requirements.txt": written(b"cloudpickle==3.1.2\nnumpy==2.4.1\nscikit-learn==1.8.0\n"),
     "notes.txt": written(b"x\x9c is how this text begins, by chance"),
