@@ -55,7 +55,7 @@ def test_very_wide_signatures_keep_nulls_and_infinities():
     columns = [(f"c{index}", "double") for index in range(300)]
     odd = make_probes(columns, [], {}, {}).odd
     assert all(alone(odd, at, value) for at in range(300) for value in (None, math.inf, -math.inf))
-    assert len(odd) < 2200
+    assert len(odd) < 1200
 
 
 def test_nulls_come_one_and_several_at_a_time_where_the_type_allows_them():

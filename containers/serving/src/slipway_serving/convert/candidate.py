@@ -37,7 +37,7 @@ class Candidate:
     engine: str
     document: dict[str, Any]
     program: dict[str, Any] | None = None
-    max_edges: int = 2000
+    max_edges: int = 1000
     max_learned: int = 400
     inner: Callable[[Probes, Parity], None] | None = None
 

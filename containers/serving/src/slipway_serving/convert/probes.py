@@ -55,7 +55,7 @@ def make_probes(
     thresholds: dict[int, np.ndarray],
     *,
     ordinary: int = 400,
-    max_edges: int = 2000,
+    max_edges: int = 1000,
     max_learned: int = 400,
     seed: int = 20_250_101,
 ) -> Probes:
