@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, TriggerRule
+from airflow.serialization.serialized_objects import DagSerialization
 
 Read = Callable[[], DagBag]
 Promote = Callable[[str], DAG]
@@ -122,3 +123,10 @@ def test_a_hook_whose_function_is_not_there_makes_the_spec_invalid(project: Path
     (project / "hooks").mkdir()
     (project / "hooks" / "stock.py").write_text("def enough(question):\n    return True\n")
     assert "step_1.hook_stock" in read_dags().dags["churn.promote"].task_ids
+
+
+def test_clearing_a_task_with_what_follows_takes_the_first_task_and_the_teardowns_along(promote: Promote) -> None:
+    """Why ``record`` must not skip in a run that is done: Airflow would skip all that follows it here."""
+    stored = DagSerialization.from_dict(DagSerialization.to_dict(promote("")))
+    cleared = stored.partial_subset(["finish.champion"], include_downstream=True, include_upstream=False)
+    assert set(cleared.task_dict) == {"record", "finish.champion", "finish.retire", "roll_back", "outcome"}
