@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from slipway.drift.profile import Profile
     from slipway.drift.reference import Reference
 
+#: Capture objects that Spark counts at a time. Their addresses are signed for an hour, and what fails takes no more
+#: with it: the profiles of the objects before are kept.
+_SPARK_OBJECTS = 500
+
 
 class DriftProfileOperator(DriftOperator):
     """Profile the capture objects of some hours and keep each profile beside its object.
@@ -76,7 +80,13 @@ class DriftProfileOperator(DriftOperator):
             yield from pool.map(lambda each: self.store.profile(each, reference), wanted)
 
     def _by_spark(self, wanted: list[CaptureObject], reference: Reference) -> Iterator[Profile]:
-        objects = {each.path: each for each in wanted}
+        for start in range(0, len(wanted), _SPARK_OBJECTS):
+            group = wanted[start : start + _SPARK_OBJECTS]
+            self.log.info("Spark counts the capture objects %d to %d.", start + 1, start + len(group))
+            yield from self._group_by_spark(group, reference)
+
+    def _group_by_spark(self, group: list[CaptureObject], reference: Reference) -> Iterator[Profile]:
+        objects = {each.path: each for each in group}
         with TemporaryDirectory(prefix="slipway-profile-") as name:
             folder = Path(name)
             addresses = {path: self.store.signed_capture(each) for path, each in objects.items()}

@@ -54,7 +54,7 @@ def profile_objects(
     Args:
         spark: The session.
         reference: Path of the baseline's file.
-        objects: Name and signed address of each object.
+        objects: Name and signed address of each object: no more than whose profiles the driver's memory holds.
         folder: Where the profiles are put as ``<number>.slpf``, and ``<number>.rejected.json`` when records were set
             aside.
 
@@ -66,7 +66,8 @@ def profile_objects(
     frame = spark.createDataFrame(rows, "name string, url string").repartition(min(len(rows), _MOST_PARTITIONS))
     found = frame.mapInArrow(_object_profiles(known), "name string, profile binary, rejected binary")
     profiled = []
-    for number, row in enumerate(found.toLocalIterator()):
+    # All partitions in one job: an iterator would run one after the other.
+    for number, row in enumerate(found.collect()):
         place = Path(folder, str(number))
         place.with_suffix(".slpf").write_bytes(row["profile"])
         if row["rejected"]:

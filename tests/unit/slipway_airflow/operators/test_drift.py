@@ -29,6 +29,7 @@ from slipway.platform import Platform
 from slipway.release import ReleaseStore
 from slipway.spec import ServiceSpec
 from slipway.state import EndpointState, Serving, StateStore
+from slipway_airflow.operators import drift_profile
 from slipway_airflow.operators.drift_collect import DriftCollectOperator, shared_out
 from slipway_airflow.operators.drift_judge import DriftJudgeOperator
 from slipway_airflow.operators.drift_profile import DriftProfileOperator
@@ -351,6 +352,32 @@ def test_spark_profiles_the_captures_as_threads_do(world: World) -> None:
     world.with_policy()
     world.run(NOON)
     assert {key: world.read(key) for key in world.keys("profiles/")} == kept
+
+
+@pytest.mark.spark
+@pytest.mark.long
+def test_spark_keeps_the_profiles_of_a_group_before_the_next_and_a_try_goes_on_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift_profile, "_SPARK_OBJECTS", 2)
+    world.log_baseline(rows(5000))
+    world.with_policy(profiling={"engine": "spark", "spark": {"spark.master": "local[2]"}})
+    for hours in (1, 2, 3):
+        world.capture(rows(100, seed=hours), NOON - timedelta(hours=hours))
+    sign, signed = DriftStore.signed_capture, []
+
+    def failing(store: DriftStore, found: Any, seconds: int = 3600) -> str:
+        signed.append(len(world.keys("profiles/")))
+        address = sign(store, found, seconds)
+        return address.replace(".jsonl", ".gone") if len(signed) == 3 else address
+
+    with monkeypatch.context() as outage:
+        outage.setattr(DriftStore, "signed_capture", failing)
+        with pytest.raises(SlipwayError):
+            world.run(NOON)
+    assert signed == [0, 0, 2], "addresses are signed when their turn comes, when the earlier profiles are kept"
+    assert len(world.keys("profiles/")) == 2
+    assert world.run(NOON).profiled == [{"objects": 1, "rows": 100, "rejected": 0}]
 
 
 def test_recovery_is_told_too(world: World) -> None:

@@ -86,3 +86,28 @@ def test_intervals_miss_the_truth_as_often_as_they_say(name: str) -> None:
         low, high = metrics_of(count_binary(scores, outcomes, 300), "binary")[name].interval(0.1)
         missed += not low <= truth <= high
     assert abs(missed / repeats - 0.1) < 4 * math.sqrt(0.09 / repeats)
+
+
+NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=29)
+
+
+@settings(deadline=None)
+@given(NUMBERS)
+def test_means_of_fewer_than_thirty_rows_may_be_anything(errors: list[float]) -> None:
+    found = metrics_of(count_regression(np.array(errors), np.zeros(len(errors)), len(errors)), "regression")
+    assert {name: each.interval(0.05)[1] for name, each in found.items()} == dict.fromkeys(found, math.inf)
+    assert [each.interval(0.05)[0] for each in found.values()] == [-math.inf, 0.0, 0.0, 0.0]
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_an_area_is_never_known_better_than_its_classes_allow(rows: list[tuple[int, bool]]) -> None:
+    scores = np.array([(place + 0.5) / SCORE_BINS for place, _ in rows])
+    outcomes = np.array([float(late) for _, late in rows])
+    area = metrics_of(count_binary(scores, outcomes, len(rows)), "binary").get("areaUnderROC")
+    fewer = int(min(outcomes.sum(), len(rows) - outcomes.sum()))
+    assert (area is None) == (fewer == 0)
+    if area is not None:
+        low, high = area.interval(0.01)
+        assert low <= area.value <= high
+        assert (high - low == 1) if fewer < 10 else (high > low)
