@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slipway.errors import BaseImageError
+from slipway.images.auth import ChallengeAuth
+from slipway.images.docker_login import docker_login
 from slipway.images.manifest import LISTS, MANIFESTS, layers_of, pick_platform
 from slipway.images.reference import parse_reference
 from slipway.images.registry import RegistryClient
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slipway.images.layer import Layer
+    from slipway.images.reference import Reference
     from slipway.images.registry import StoredManifest
 
 SCRATCH = "scratch"  # an empty base: the host that runs the image supplies the interpreter
@@ -73,17 +76,18 @@ def resolve_base(reference: str, *, platform: str = "linux/amd64", registry: Reg
     Args:
         reference: image name, or ``scratch`` for an empty base.
         platform: operating system and architecture, such as ``linux/amd64``.
-        registry: client to use when the reference names its host; others are asked anonymously.
+        registry: client to use when the reference names its host; others are asked with the account that this machine
+            has there by ``docker login``, without one anonymously.
 
     Raises:
         BaseImageError: no such image, none for the platform, or layers that a release cannot carry.
         RegistryUnavailableError: its registry does not answer.
-        AccessDeniedError: its registry does not let us read it.
+        AccessDeniedError: its registry does not let us read it, or our account there cannot be read.
     """
     if reference == SCRATCH:
         return BaseImage(SCRATCH, SCRATCH, platform)
     name = parse_reference(reference)
-    client = registry if registry and registry.serves(name.host) else RegistryClient(name.url)
+    client = registry if registry and registry.serves(name.host) else _client(name)
     manifest = _manifest(client, name.repository, name.target, reference, platform)
     document = manifest.document
     config = json.loads(client.get_blob(name.repository, document["config"]["digest"]))
@@ -96,6 +100,10 @@ def resolve_base(reference: str, *, platform: str = "linux/amd64", registry: Reg
         python=declared_python(config),
         source=BlobSource(client, name.repository),
     )
+
+
+def _client(name: Reference) -> RegistryClient:
+    return RegistryClient(name.url, ChallengeAuth(docker_login(name.host)))
 
 
 def _manifest(client: RegistryClient, repository: str, target: str, reference: str, platform: str) -> StoredManifest:

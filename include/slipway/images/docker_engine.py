@@ -28,6 +28,7 @@ from slipway.images.builder import BuiltImage, check_request
 from slipway.images.cache import work_folder
 from slipway.images.dependency import DEPS_DIR
 from slipway.images.docker_client import DockerClient
+from slipway.images.docker_login import login_key
 from slipway.images.inspection import inspect_image
 from slipway.images.layer import content_key, file_digest
 from slipway.images.manifest import DOCKER_MANIFEST
@@ -224,7 +225,7 @@ def write_login(registry: RegistryClient, config: Path, *more: RegistryClient) -
     """
     config.mkdir()
     hosts = {each.image_host: each for each in more} | {registry.host: registry}
-    auths = {host: {"auth": token} for host, each in hosts.items() if (token := each.basic_token())}
+    auths = {login_key(host): {"auth": token} for host, each in hosts.items() if (token := each.basic_token())}
     path = config / "config.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps({"auths": auths}))

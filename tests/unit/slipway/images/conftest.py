@@ -222,6 +222,9 @@ class _Handler(BaseHTTPRequestHandler):
         if query.get("service") != ["tests"] or not query["scope"][0].startswith("repository:"):
             self._answer(400)
             return
+        if self.headers.get("Authorization", BASIC) != BASIC:
+            self._answer(401)
+            return
         self.registry.tokens_given += 1
         token = f"token-{self.registry.tokens_given}"
         self.registry.tokens_valid.add(f"Bearer {token}")
