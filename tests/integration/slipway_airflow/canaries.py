@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ from slipway_airflow.operators.promotion_hook import PromotionHookOperator
 from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
 from tests.integration.slipway_airflow.conftest import BUCKET, Service
-from tests.integration.slipway_airflow.promotions import Promotion
+from tests.integration.slipway_airflow.promotions import Promotion, approved
 
 #: Settles with some 70 requests of each arm: a rate of 5 % is never held against a release.
 CANARY = {
@@ -169,6 +169,15 @@ TASKS = (
     "finish.champion",
     "finish.retire",
 )
+
+
+def approved_canary(promotion: Callable[..., Promotion], service: Service, spec: ServiceSpec) -> Canary:
+    """Version 1 is launched and version 2 approved; the canary has not begun."""
+    approved(service, 1)
+    promotion().run()
+    approved(service, 2, weight=5.0, answers=5.0)
+    base = promotion("promote_2", spec)
+    return Canary(base.service, base.platform, base.context, "promote_2", spec)
 
 
 @dataclass

@@ -32,6 +32,7 @@ from slipway.transition import FlagName, raise_flag
 from tests.integration.slipway_airflow.canaries import (
     TASKS,
     Canary,
+    approved_canary,
     canary_spec,
     mirror_models,
     telling_users_of,
@@ -59,16 +60,12 @@ def topic(service: Service) -> str:
 
 @pytest.fixture
 def canary(promotion: Callable[..., Promotion], service: Service, topic: str) -> MakeCanary:
-    """Version 1 is launched and version 2 approved; the canary has not begun."""
+    """Canaries that have not begun, of the spec's `promote` with changes."""
 
     def make(**promote: Any) -> Canary:
-        approved(service, 1)
-        promotion().run()
-        approved(service, 2, weight=5.0, answers=5.0)
         spec = canary_spec(service, **promote)
         spec = spec.model_copy(update={"notify": spec.notify.model_copy(update={"sns_topic_arn": topic})})
-        base = promotion("promote_2", spec)
-        return Canary(base.service, base.platform, base.context, "promote_2", spec)
+        return approved_canary(promotion, service, spec)
 
     return make
 

@@ -14,7 +14,7 @@ from slipway.errors import CanaryFailedError
 from slipway.state import Flag
 from slipway.transition import FlagName, raise_flag, resume
 from slipway_airflow.operators.canary_prepare import CanaryPrepareOperator
-from tests.integration.slipway_airflow.canaries import Canary, canary_spec
+from tests.integration.slipway_airflow.canaries import Canary, approved_canary, canary_spec
 from tests.integration.slipway_airflow.conftest import Service
 from tests.integration.slipway_airflow.promotions import Promotion, approved
 
@@ -23,13 +23,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def canary(promotion: Callable[..., Promotion], service: Service) -> Canary:
-    """Version 1 is launched and version 2 approved; the canary has not begun."""
-    approved(service, 1)
-    promotion().run()
-    approved(service, 2, weight=5.0, answers=5.0)
-    spec = canary_spec(service)
-    base = promotion("promote_2", spec)
-    return Canary(base.service, base.platform, base.context, "promote_2", spec)
+    return approved_canary(promotion, service, canary_spec(service))
 
 
 def say(service: Service, name: FlagName) -> None:

@@ -12,23 +12,17 @@ from slipway.errors import EndpointBusyError, LeaseHeldError
 from slipway_airflow.operators.rollback_begin import RollbackBeginOperator
 from slipway_airflow.operators.rollback_record import LeaseReleaseOperator
 from slipway_airflow.operators.rollback_switch import RollbackSwitchOperator
-from tests.integration.slipway_airflow.canaries import Canary, canary_spec
+from tests.integration.slipway_airflow.canaries import Canary, approved_canary, canary_spec
 from tests.integration.slipway_airflow.conftest import Service
 from tests.integration.slipway_airflow.kills import run_with_kills
-from tests.integration.slipway_airflow.promotions import Promotion, approved
+from tests.integration.slipway_airflow.promotions import Promotion
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 def canary(promotion: Callable[..., Promotion], service: Service) -> Canary:
-    """Version 1 is launched and version 2 approved; the canary has not begun."""
-    approved(service, 1)
-    promotion().run()
-    approved(service, 2, weight=5.0, answers=5.0)
-    spec = canary_spec(service)
-    base = promotion("promote_2", spec)
-    return Canary(base.service, base.platform, base.context, "promote_2", spec)
+    return approved_canary(promotion, service, canary_spec(service))
 
 
 def change(service: Service, **variant: object) -> None:
