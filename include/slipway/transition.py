@@ -6,6 +6,7 @@ state that it made, it returns that state, so a task that is run again writes no
     approve        a release waits for its promotion; an older one that waits is superseded
     begin          the waiting release becomes the challenger of one run, with plan and way back recorded
     promote        the challenger becomes the champion, the champion the previous one
+    record_sizes   how many instances the way back has, before anything is asked for
     launch         which endpoint config a promotion is about to ask for
     give_up        the challenger is gone, the champion stays
     go_back        the previous champion has the traffic again
@@ -21,6 +22,7 @@ state that it made, it returns that state, so a task that is run again writes no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -153,11 +155,28 @@ def launch(state: EndpointState, run_id: str, config_name: str) -> EndpointState
     return state.model_copy(update={"promotion": changed})
 
 
+def record_sizes(state: EndpointState, run_id: str, instances: Mapping[str, int]) -> EndpointState:
+    """Keep how many instances a run's way back has, as long as the run has asked for no change of the endpoint."""
+    promotion = _of_run(state, run_id)
+    if promotion is None or promotion.recorded is None or promotion.launched:
+        return state
+    recorded = promotion.recorded
+    shares = {
+        name: share.model_copy(update={"instances": instances.get(name, share.instances)})
+        for name, share in recorded.variants.items()
+    }
+    changed = promotion.model_copy(update={"recorded": recorded.model_copy(update={"variants": shares})})
+    return state.model_copy(update={"promotion": changed})
+
+
 def when_run_is_gone(state: EndpointState) -> str:
     """Say who ends a promotion whose run does not any more, and when."""
-    lease = state.lease
-    until = f"has run out ({lease.expires_at:%Y-%m-%d %H:%M %Z})" if lease else "has run out"
-    return f"If that run is gone, slipway.housekeeping ends the promotion within an hour after its lease {until}."
+    lease, promotion = state.lease, state.promotion
+    if lease and promotion and lease.holder.endswith(f"/{promotion.run_id}"):
+        when = f"within an hour after its lease has run out ({lease.expires_at:%Y-%m-%d %H:%M %Z})"
+    else:
+        when = "in its next hourly run once the promotion is an hour old"
+    return f"If that run is gone, slipway.housekeeping ends the promotion {when}."
 
 
 def give_up(state: EndpointState, *, run_id: str, at: datetime, by: str, reason: str) -> EndpointState:

@@ -18,13 +18,13 @@ _LONGEST_WAIT_SECONDS = 75 * 60.0
 _MOVING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 
 
-def is_changing_size(found: Description) -> bool:
-    """Tell whether an endpoint gets other weights or sizes, by scaling for instance, but no other config.
+def keeps_its_config(found: Description) -> bool:
+    """Tell whether an endpoint is changing, but not to another config: it scales, or AWS maintains it.
 
     Only updates to another config have a summary of what is pending
     (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html).
     """
-    return found["EndpointStatus"] == "Updating" and not found.get("PendingDeploymentSummary")
+    return found["EndpointStatus"] in _MOVING - {"Creating"} and not found.get("PendingDeploymentSummary")
 
 
 def settled(

@@ -39,6 +39,12 @@ def instances_of(description: Description) -> dict[str, int]:
     return {v["VariantName"]: int(v.get("CurrentInstanceCount", 0)) for v in description.get("ProductionVariants", [])}
 
 
+def has_weights(description: Description, weights: Mapping[str, float]) -> bool:
+    """Whether these weights are in force. Pure."""
+    found = weights_of(description)
+    return all(abs(found.get(name, 0.0) - weight) <= _SAME_WEIGHT for name, weight in weights.items())
+
+
 def ensure_weights(
     sagemaker: SageMakerClient,
     endpoint: str,
@@ -65,7 +71,7 @@ def ensure_weights(
         SlipwayError: AWS refuses, or the weights were not taken.
     """
     found = _on_config(settled(sagemaker, endpoint, sleep), endpoint, config_name, set(weights))
-    if _same(weights_of(found), weights):
+    if has_weights(found, weights):
         return False
     with aws_call(f"change the weights of {endpoint}"):
         sagemaker.update_endpoint_weights_and_capacities(
@@ -75,7 +81,7 @@ def ensure_weights(
             ],
         )
     after = _on_config(settled(sagemaker, endpoint, sleep, since=found), endpoint, config_name, set(weights))
-    if not _same(weights_of(after), weights):
+    if not has_weights(after, weights):
         raise EndpointBusyError(
             f"{endpoint} has the weights {weights_of(after)} after it was given {dict(weights)}: somebody else changes "
             "them. Look at CloudTrail for who, then run the task again."
@@ -169,7 +175,3 @@ def _on_config(found: Description, endpoint: str, config_name: str, variants: se
             f"{endpoint} has the variants {sorted(present)}, expected {sorted(variants)}: somebody else changed it."
         )
     return found
-
-
-def _same(found: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
-    return all(abs(found.get(name, 0.0) - weight) <= _SAME_WEIGHT for name, weight in wanted.items())

@@ -51,21 +51,13 @@ def wanted_canary(
         The wanted endpoint. The champion keeps its model, instance type and present number of instances.
 
     Raises:
-        EndpointBusyError: not one variant alone has the traffic, so there is no champion to compare with; or the
-            challenger is that variant.
+        EndpointBusyError: not one variant alone has the traffic, so there is no champion to compare with.
     """
     champion = _champion_variant(spec, recorded, recorded_config)
-    name = variant_name(spec.promote.strategy, release.id)
-    if name == champion["VariantName"]:
-        raise EndpointBusyError(
-            f"{spec.endpoint_name('prod')} already serves release {release.id}: nothing to compare it with. If a first "
-            f"launch that was lost left it there, `slipway undeploy {spec.name} --stage prod --delete` takes it away; "
-            "then deploy again."
-        )
     model = model_request(spec, "prod", release, platform, account)
     first_weight_pct = spec.promote.weights_pct[0]
     challenger = production_variant(
-        name,
+        variant_name(spec.promote.strategy, release.id),
         str(model["ModelName"]),
         spec.stage("prod"),
         weight=0.0,
@@ -89,6 +81,22 @@ def champion_variant_name(endpoint: str, recorded: Recorded) -> str:
             "champion. Put all traffic on one variant, then promote again."
         )
     return serving[0]
+
+
+def challenger_variant_name(spec: ServiceSpec, release_id: str, champion: str) -> str:
+    """Name the variant that is to stand beside the champion's.
+
+    Raises:
+        EndpointBusyError: the release is what serves already.
+    """
+    name = variant_name(spec.promote.strategy, release_id)
+    if name == champion:
+        raise EndpointBusyError(
+            f"{spec.endpoint_name('prod')} already serves release {release_id}: nothing to compare it with. If a first "
+            f"launch that was lost left it there, `slipway undeploy {spec.name} --stage prod --delete` takes it away; "
+            "then deploy again."
+        )
+    return name
 
 
 def instances_needed(champion_instances: int, weight_pct: float) -> int:

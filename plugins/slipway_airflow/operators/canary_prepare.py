@@ -52,6 +52,12 @@ class CanaryPrepareOperator(PromotionLaunchOperator):
         """Go on after the trigger has fired."""
         return self._with_variant(context, super().execute_complete(context, event, since, waits))
 
+    @property
+    def staying(self) -> set[str]:
+        """Variants of the endpoint that are there after the launch."""
+        recorded = self._canary_record
+        return super().staying | ({champion_variant_name(self.endpoint, recorded)} if recorded else set())
+
     @cached_property
     def wanted(self) -> WantedEndpoint:
         """The endpoint as it shall be."""
@@ -74,7 +80,7 @@ class CanaryPrepareOperator(PromotionLaunchOperator):
             recorded_config=config,
         )
 
-    @cached_property
+    @property
     def _promotion(self) -> Promotion:
         state, _ = self.bucket.states.read(self.endpoint)
         promotion = state.promotion if state else None

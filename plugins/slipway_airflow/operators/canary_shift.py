@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from slipway.canary.progress import StepProgress, find_step, with_step
 from slipway.canary.step import Action
 from slipway.endpoints.resource import describe
-from slipway.endpoints.traffic import ensure_instances, ensure_weights
+from slipway.endpoints.settle import settled
+from slipway.endpoints.traffic import ensure_instances, ensure_weights, has_weights
 from slipway.endpoints.two_variants import instances_needed
 from slipway.errors import CanaryFailedError, EndpointMissingError
 from slipway.transition import lower_flag
@@ -54,9 +56,10 @@ class CanaryShiftOperator(CanaryGuardOperator):
         view = self.view(run)
         view.refuse_after_abort()
         canary = view.canary(self.step)
-        _refuse_without_passes(canary, canary.number_of(self.step))
+        number = canary.number_of(self.step)
+        _refuse_without_passes(canary, number)
         state, _ = self.bucket.states.read(self.endpoint)
-        if state and state.flags.hold:
+        if state and state.flags.hold and not self._is_shifted(canary, number):
             here = view.stop(self.step)
             self.log.info("%s waits: held by %s.", here.place, state.flags.hold.said)
             return self.watch(context, replace(self._traffic(run, here.weight_pct), gate=here.place, held=True))
@@ -87,6 +90,11 @@ class CanaryShiftOperator(CanaryGuardOperator):
             )
         self.log.info("Step %d: release %s has %g %%.", number, canary.promotion.release_id, step.weight_pct)
         return {"step": number, "weight_pct": step.weight_pct, "began_at": step.began_at.isoformat()}
+
+    def _is_shifted(self, canary: CanaryUnderWay, number: int) -> bool:
+        """Tell whether a try before this one has come as far as the weights: then the step's judge obeys a hold."""
+        found = settled(self.hook.client("sagemaker"), self.endpoint, time.sleep)
+        return has_weights(found, canary.weights(number))
 
     def _shift(self, canary: CanaryUnderWay, number: int) -> bool:
         sagemaker = self.hook.client("sagemaker")

@@ -10,10 +10,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from slipway.aws_errors import aws_call
 from slipway.canary.plan import CanaryPlan
-from slipway.endpoints.requests import variant_name
 from slipway.endpoints.resource import describe
 from slipway.endpoints.restore import ensure_solo_config, recorded_from
-from slipway.endpoints.two_variants import champion_variant_name
+from slipway.endpoints.two_variants import challenger_variant_name, champion_variant_name
 from slipway.errors import EndpointBusyError, EndpointFailedError, SlipwayError, SupersededError
 from slipway.state import EndpointState, Place, Promotion, Recorded
 from slipway.transition import begin, refuse_second_promotion
@@ -144,10 +143,10 @@ class PromotionBeginOperator(StageOperator):
         """Freeze the plan: later tasks read it from the state, whatever becomes of the spec."""
         if recorded is None or self._strategy(recorded) != CANARY:
             return None
-        promote = self.spec.promote
+        promote, champion = self.spec.promote, champion_variant_name(self.endpoint, recorded)
         plan = CanaryPlan(
-            challenger=variant_name(promote.strategy, release_id),
-            champion=champion_variant_name(self.endpoint, recorded),
+            challenger=challenger_variant_name(self.spec, release_id, champion),
+            champion=champion,
             weights_pct=promote.weights_pct,
             bake_seconds=promote.bake_minutes * 60,
             max_hold_seconds=promote.max_hold_hours * 3600,

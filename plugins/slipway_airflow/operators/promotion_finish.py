@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from slipway.canary.progress import find_step
 from slipway.endpoints.outcome import endpoint_outcome
 from slipway.endpoints.requests import variant_name
 from slipway.endpoints.resource import describe
+from slipway.endpoints.settle import keeps_its_config, settled
 from slipway.endpoints.traffic import require_all_traffic
 from slipway.errors import CanaryFailedError, EndpointBusyError
 from slipway.registry import set_alias_if_changed
@@ -103,7 +105,11 @@ class PromotionFinishOperator(StageOperator):
             raise
 
     def _require_serving(self, promotion: Promotion) -> None:
-        found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
+        sagemaker = self.hook.client("sagemaker")
+        found = describe(sagemaker, "endpoint", self.endpoint)
+        if found and found["EndpointConfigName"] == self.config_name and keeps_its_config(found):
+            self.log.info("%s is %s on its config; waiting for that.", self.endpoint, found["EndpointStatus"])
+            found = settled(sagemaker, self.endpoint, time.sleep)
         outcome = endpoint_outcome(found, self.config_name)
         outcome.raise_if_failed()
         if outcome.pending:

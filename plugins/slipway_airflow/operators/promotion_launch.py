@@ -6,11 +6,12 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from slipway.endpoints.requests import variant_name
 from slipway.endpoints.resource import describe
 from slipway.endpoints.scaling import ensure_scaling, remove_scaling
-from slipway.endpoints.settle import is_changing_size, settled
+from slipway.endpoints.settle import keeps_its_config, settled
 from slipway.endpoints.traffic import instances_of
-from slipway.transition import launch
+from slipway.transition import launch, record_sizes
 from slipway_airflow.operators.promotion_begin import ALL_AT_ONCE, FIRST_LAUNCH, LEASE_SECONDS
 from slipway_airflow.operators.sagemaker_deploy import SageMakerDeployOperator
 from slipway_airflow.task_run import TaskRun
@@ -36,17 +37,20 @@ class PromotionLaunchOperator(SageMakerDeployOperator):
         super().__init__(**{"stage": "prod", **kwargs})
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Prolong the lease, then launch."""
+        """Prolong the lease, let what serves come to rest, then launch."""
+        run = TaskRun.of(context)
         self.bucket.states.take_lease(
-            self.endpoint,
-            TaskRun.of(context).holder,
-            purpose=f"launch release {self.release_id}",
-            seconds=LEASE_SECONDS,
+            self.endpoint, run.holder, purpose=f"launch release {self.release_id}", seconds=LEASE_SECONDS
         )
-        self._keep_config(TaskRun.of(context))
         self._let_go_of_leaving()
-        self._wait_for_scaling()
+        self._keep_sizes(run)
+        self._keep_config(run)
         return super().execute(context)
+
+    @property
+    def staying(self) -> set[str]:
+        """Variants of the endpoint that are there after the launch."""
+        return {variant_name(self.spec.promote.strategy, self.release_id)}
 
     @cached_property
     def wanted(self) -> WantedEndpoint:
@@ -81,18 +85,21 @@ class PromotionLaunchOperator(SageMakerDeployOperator):
     def _let_go_of_leaving(self) -> None:
         """AWS refuses an update that takes away a variant which is registered for scaling."""
         found = describe(self.hook.client("sagemaker"), "endpoint", self.endpoint)
-        staying = {variant["VariantName"] for variant in self.wanted.config["ProductionVariants"]}
         for variant in instances_of(found) if found else ():
-            if variant not in staying:
+            if variant not in self.staying:
                 remove_scaling(self.hook.client("application-autoscaling"), self.endpoint, variant)
 
-    def _wait_for_scaling(self) -> None:
-        """Scaling, which has been told to stop by now, may be in the middle of a change that it began before."""
+    def _keep_sizes(self, run: TaskRun) -> None:
+        """Write down the size of what serves, once scaling, which has been told to stop by now, is done with it."""
         sagemaker = self.hook.client("sagemaker")
         found = describe(sagemaker, "endpoint", self.endpoint)
-        if found is not None and is_changing_size(found):
-            self.log.info("%s is changing its size; waiting until that is done.", self.endpoint)
-            settled(sagemaker, self.endpoint, time.sleep)
+        if found is None:
+            return
+        if keeps_its_config(found):
+            self.log.info("%s is %s on its config; waiting for that.", self.endpoint, found["EndpointStatus"])
+            found = settled(sagemaker, self.endpoint, time.sleep)
+        instances = instances_of(found)
+        self.bucket.states.update(self.endpoint, lambda state: record_sizes(state, run.run_id, instances))
 
     def may_replace_failed(self) -> bool:
         """Tell whether a failed endpoint may be made anew: when it never served a champion."""

@@ -40,10 +40,13 @@ class PromotionRetireOperator(SageMakerDeployOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait, without a worker, until the old champion need not be warm any more."""
-        champion = self._champion(TaskRun.of(context))
+        run = TaskRun.of(context)
+        champion = self._champion(run)
         until = champion.since + timedelta(minutes=self.spec.promote.keep_warm_minutes)
         if self._others() and datetime.now(UTC) < until:
             self.log.info("The old champion stays warm until %s.", until)
+            # A cleared run has it again from its first task; meanwhile somebody may have to roll back.
+            self.bucket.states.release_lease(self.endpoint, run.holder)
             self.defer(trigger=DateTimeTrigger(moment=until), method_name="retire")
         return self.retire(context)
 

@@ -14,6 +14,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from mlflow import MlflowClient
 
+from slipway.endpoints.traffic import ensure_instances, instances_of
 from slipway.errors import (
     AlarmMissingError,
     CanaryFailedError,
@@ -117,6 +118,18 @@ def test_a_good_release_is_promoted_and_nobody_notices(
     assert [each["VariantName"] for each in found["ProductionVariants"]] == [state.champion.release_id]
     assert service.ask("prod", 3.0) == 15.0
     assert int(registry.get_model_version_by_alias(service.spec.model, "champion").version) == 2
+
+
+def test_a_canary_begins_with_the_size_that_its_champion_has_come_to(canary: MakeCanary, service: Service) -> None:
+    run = canary()
+    release_id, champion = run.through(), service.state().champion.release_id
+    ensure_instances(service.aws.client("sagemaker"), f"{service.spec.name}-prod", champion, 2)
+    run.execute("prepare", release_id)
+    assert instances_of(service.describe("prod")) == {champion: 2, release_id: 1}
+    assert service.state().promotion.recorded.variants[champion].instances == 2
+    ensure_instances(service.aws.client("sagemaker"), f"{service.spec.name}-prod", champion, 3)
+    run.execute("prepare", release_id)
+    assert service.state().promotion.recorded.variants[champion].instances == 2, "another try asks for nothing else"
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,24 @@ def test_a_held_canary_keeps_its_weights_between_two_steps_until_it_is_resumed(
     assert weights(service)[release_id] == 100.0
 
 
+def test_a_hold_before_a_second_try_leaves_a_step_that_has_its_weights_to_the_steps_judge(
+    canary: Canary, service: Service
+) -> None:
+    release_id = canary.through("prepare")
+    champion = service.state().champion.release_id
+    service.aws.client("sagemaker").update_endpoint_weights_and_capacities(  # by a first try, which was killed then
+        EndpointName=f"{service.spec.name}-prod",
+        DesiredWeightsAndCapacities=[
+            {"VariantName": champion, "DesiredWeight": 50.0},
+            {"VariantName": release_id, "DesiredWeight": 50.0},
+        ],
+    )
+    say(service, "hold")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(canary.execute, "step_1.shift", release_id).result(60)["weight_pct"] == 50.0
+    assert [step.number for step in service.state().promotion.steps] == [1]
+
+
 def test_an_abort_takes_a_held_canary_back(canary: Canary, service: Service) -> None:
     release_id = canary.through("prepare", "step_1.shift")
     canary.pass_step(1)

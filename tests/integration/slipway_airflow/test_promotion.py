@@ -12,6 +12,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 from mlflow import MlflowClient
 
+from slipway.canary.plan import CanaryPlan
+from slipway.endpoints.restore import recorded_from
 from slipway.endpoints.scaling import suspend_scaling
 from slipway.endpoints.traffic import ensure_instances
 from slipway.errors import (
@@ -24,8 +26,10 @@ from slipway.errors import (
     SupersededError,
 )
 from slipway.ledger import Ledger
-from slipway.state import Flag
-from slipway.transition import raise_flag
+from slipway.spec import ServiceSpec
+from slipway.state import Approval, EndpointState, Flag
+from slipway.state import Promotion as PromotionState
+from slipway.transition import approve, begin, raise_flag
 from slipway_airflow.operators.canary_prepare import CanaryPrepareOperator
 from slipway_airflow.operators.canary_shift import CanaryShiftOperator
 from slipway_airflow.operators.promotion_begin import PromotionBeginOperator
@@ -33,6 +37,7 @@ from slipway_airflow.operators.promotion_finish import PromotionFinishOperator
 from slipway_airflow.operators.promotion_launch import PromotionLaunchOperator
 from slipway_airflow.operators.promotion_retire import PromotionRetireOperator
 from slipway_airflow.operators.promotion_roll_back import PromotionRollBackOperator
+from tests.integration.slipway_airflow.canaries import canary_spec
 from tests.integration.slipway_airflow.conftest import BUCKET, Service
 from tests.integration.slipway_airflow.kills import run_with_kills
 from tests.integration.slipway_airflow.promotions import Promotion, approved
@@ -356,19 +361,82 @@ def test_a_rollback_killed_after_each_change_updates_only_once(
 def test_a_launch_waits_until_a_change_of_the_champions_size_is_done(
     promotion: Callable[..., Promotion], service: Service
 ) -> None:
-    spec = service.with_environment(LOADING_SECONDS="4")
+    spec = slow_and_scaling(service)
     first = approved(service, 1)
     promotion(spec=spec).run()
     second = approved(service, 2, weight=5.0, answers=5.0)
     run = promotion("promote_2", spec)
     run.begin()
+    begin_to_scale(service, first.id)
+    config_name = run.launch(second.id)["config_name"]
+    assert service.ask("prod", 3.0) == 15.0
+    config = service.aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=config_name)
+    assert config["ProductionVariants"][0]["InitialInstanceCount"] == 2, "as many as the champion came to"
+    assert service.state().promotion.recorded.variants[first.id].instances == 2, "as many as a rollback brings back"
+
+
+def test_a_release_that_scales_becomes_the_champion_all_the_same(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    spec = slow_and_scaling(service)
+    approved(service, 1)
+    promotion(spec=spec).run()
+    second = approved(service, 2, weight=5.0, answers=5.0)
+    run = promotion("promote_2", spec)
+    run.begin()
+    config_name = run.launch(second.id)["config_name"]
+    begin_to_scale(service, second.id)
+    run.finish(config_name)
+    assert service.state().champion.release_id == second.id
+
+
+def slow_and_scaling(service: Service) -> ServiceSpec:
+    """The service with a model that takes its time to load, so that a change of size can be met under way."""
+    document = service.with_environment(LOADING_SECONDS="4").model_dump(mode="json", exclude_defaults=True)
+    document["stages"]["prod"]["instances"] = {"min": 1, "max": 3, "invocations_per_instance": 100}
+    return ServiceSpec.model_validate(document)
+
+
+def begin_to_scale(service: Service, variant: str) -> None:
     service.aws.client("sagemaker").update_endpoint_weights_and_capacities(
         EndpointName=f"{service.spec.name}-prod",
-        DesiredWeightsAndCapacities=[{"VariantName": first.id, "DesiredInstanceCount": 2}],
+        DesiredWeightsAndCapacities=[{"VariantName": variant, "DesiredInstanceCount": 2}],
     )
     assert service.describe("prod")["EndpointStatus"] == "Updating"
-    run.launch(second.id)
-    assert service.ask("prod", 3.0) == 15.0
+
+
+def test_a_release_that_serves_already_is_not_compared_with_itself(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    first = approved(service, 1)
+    promotion().run()
+    endpoint = f"{service.spec.name}-prod"
+    lost = EndpointState(endpoint=endpoint)  # a first launch whose run was lost after the endpoint served
+    now = datetime.now(UTC)
+    waits = approve(lost, Approval(release_id=first.id, model_version=1, by="ann", at=now, run_id="deploy_again"))
+    service.states.update(endpoint, lambda _: waits)
+    run = promotion("promote_2", canary_spec(service))
+    with pytest.raises(EndpointBusyError, match=f"already serves release {first.id}.*slipway undeploy"):
+        run.begin()
+    state = service.state()
+    assert (state.promotion, state.lease, state.approved) == (None, None, waits.approved)
+    plan = CanaryPlan(
+        challenger=first.id, champion=first.id, weights_pct=(50,), bake_seconds=1, max_hold_seconds=1, alpha=0.05
+    )
+    recorded = recorded_from(service.describe("prod"))
+    of_an_older_version = PromotionState(
+        run_id="promote_2",
+        release_id=first.id,
+        model_version=1,
+        strategy="canary",
+        begun_at=now,
+        plan=plan,
+        recorded=recorded,
+    )
+    service.states.update(endpoint, lambda state: begin(state, of_an_older_version, by="ann"))
+    run.roll_back(prepare="failed")
+    assert recorded_from(service.describe("prod")) == recorded, "with its traffic"
+    assert service.ask("prod", 3.0) == 6.0
 
 
 def test_the_next_release_takes_all_traffic_from_one_that_scales_and_a_rollback_lets_it_scale_again(

@@ -59,6 +59,19 @@ def test_a_champion_that_has_scaled_is_served_alone_at_its_size_also_when_the_ta
     assert state.lease is None
 
 
+def test_somebody_may_roll_back_while_a_cleared_end_of_a_promotion_waits_for_the_warm_time(
+    promotion: Callable[..., Promotion], service: Service
+) -> None:
+    canary = approved_canary(promotion, service, canary_spec(service, keep_warm_minutes=30))
+    release_id = canary.to_champion()
+    canary.execute("record", "")  # cleared along with the task that waits
+    with pytest.raises(TaskDeferred):
+        canary.execute("finish.retire", release_id)
+    assert service.state().lease is None
+    way = canary.make(RollbackBeginOperator, "record").execute(canary.context("record", run_id="rollback_1"))
+    assert way["route"] == "warm"
+
+
 def test_a_champion_whose_traffic_was_taken_by_hand_is_not_given_it_back(canary: Canary, service: Service) -> None:
     release_id = canary.to_champion()
     state = service.state()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from slipway.canary.patience import Hold
 from slipway.canary.progress import Question, StepProgress
 from slipway.errors import CanaryFailedError, EndpointBusyError, NoWayBackError, SupersededError
+from slipway.lease import Lease
 from slipway.state import Approval, EndpointState, Flag, Flags, Promotion, WayTaken
 from slipway.transition import (
     approve,
@@ -178,8 +179,19 @@ def test_a_frozen_endpoint_begins_nothing() -> None:
 def test_an_unfinished_promotion_blocks_the_next() -> None:
     state = begin(approve(EMPTY, approval("a")), promotion("a", "lost-run"), by="asset")
     state = approve(state, approval("b", 1))
-    with pytest.raises(EndpointBusyError, match="still being promoted by lost-run"):
+    with pytest.raises(EndpointBusyError, match=r"still being promoted by lost-run.*once the promotion is an hour old"):
         begin(state, promotion("b", "run"), by="asset")
+
+
+@pytest.mark.parametrize(
+    ("holder", "said"),
+    [("flights.promote/lost-run", r"run out \(2026-01-01 03:00 UTC\)"), ("flights.promote/run", "an hour old")],
+)
+def test_the_time_that_is_named_is_that_of_the_lost_runs_own_lease(holder: str, said: str) -> None:
+    lease = Lease(holder=holder, purpose="promote", taken_at=NOW, expires_at=at(180))
+    state = begin(approve(EMPTY, approval("a")), promotion("a", "lost-run"), by="asset")
+    with pytest.raises(EndpointBusyError, match=said):
+        begin(state.model_copy(update={"lease": lease}), promotion("b", "run"), by="asset")
 
 
 def test_finishing_after_a_rollback_is_refused() -> None:
