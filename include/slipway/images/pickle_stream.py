@@ -16,14 +16,22 @@ _TORCH_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt"})
 _OPERATIONS = {operation.code: operation for operation in pickletools.opcodes}
 _NAMED_IMPORTS = frozenset({"GLOBAL", "INST"})
 _IMPORTS = _NAMED_IMPORTS | {"STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
-_NUMBERS = frozenset({"INT", "LONG", "FLOAT"})
-_NUMBER = re.compile(rb"\s*[+-]?(?:0[xob][0-9a-f_]+|[0-9_.]+(?:e[+-]?[0-9]+)?|inf|nan)L?\s*(?:\0|\n)", re.IGNORECASE)
+_NUMBER = re.compile(
+    rb"(?:\s*[+-]?(?:0[xob][0-9a-f_]+|[0-9_.]+(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)L?\s*|(?=\0))(?:\0|\n)", re.IGNORECASE
+)
+_KEY = re.compile(rb"\s*[+-]?[0-9_]+\s*(?:\0|\n)")
+_QUOTED = re.compile(rb"(?:'.*'|\".*\")\n")
+_LINES = {"INT": _NUMBER, "LONG": _NUMBER, "FLOAT": _NUMBER, "PUT": _KEY, "GET": _KEY, "STRING": _QUOTED}
+_MODULE = re.compile(rb"[\w\x80-\xff-]+(?:\.[\w\x80-\xff-]+)*\n")  # files with hyphens are importable
+_NAME = re.compile(rb".+\n")  # a module can answer to any
 _CALLS = frozenset({"REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"})
+_CHANGES = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS"})  # `sys.path`, for one
+_DEEDS = _CALLS | _CHANGES
 _ENOUGH_OPERATIONS = 10_000  # that make sense one after the other: no other file has so many
 
 
 def calls_something(file: IO[bytes]) -> bool:
-    """Say whether a stream without a magic number is a pickle that imports something and calls it.
+    """Say whether a stream without a magic number is a pickle that imports something and calls or changes it.
 
     Pickles of the protocols 0 and 1 begin with any of fifty bytes, as texts do, and a pickle need not be whole to do
     harm. So its operations are followed, with the number of values that each finds and leaves, until one does not fit.
@@ -37,33 +45,35 @@ def calls_something(file: IO[bytes]) -> bool:
         file.seek(0)
 
 
-def _operations(file: IO[bytes]) -> Iterator[tuple[Any, Any]]:
+def _operations(file: IO[bytes]) -> Iterator[Any]:
     """Read one pickle after another; ends in an error where there is none."""
     while True:
         operation = _OPERATIONS[file.read(1).decode("latin-1")]
-        if operation.name in _NUMBERS:
-            yield operation, _number(file.readline())
-        else:
-            yield operation, operation.arg.reader(file) if operation.arg else None
+        if operation.name in _NAMED_IMPORTS:
+            _pass_line(file, _MODULE)
+            _pass_line(file, _NAME)
+        elif operation.name in _LINES:
+            _pass_line(file, _LINES[operation.name])
+        elif operation.arg:
+            operation.arg.reader(file)
+        yield operation
 
 
-def _number(line: bytes) -> str:
-    """Take a number as the unpickler does, less strict than ``pickletools``: hexadecimal too, and up to a zero byte."""
-    if not (line.endswith(b"\n") and _NUMBER.match(line)):
-        raise ValueError("not a number")
-    return line.decode("latin-1")
+def _pass_line(file: IO[bytes], form: re.Pattern[bytes]) -> None:
+    """Take a line as the unpickler does, less strict than ``pickletools``: numbers up to a zero byte, UTF-8."""
+    line = file.readline()
+    if not (line.endswith(b"\n") and form.match(line)):
+        raise ValueError(f"not {form.pattern!r}")
 
 
-def _calls(operations: Iterable[tuple[Any, Any]]) -> bool:
+def _calls(operations: Iterable[Any]) -> bool:
     stack: list[Any] = []
     has_imported = False
-    for operation, argument in islice(operations, _ENOUGH_OPERATIONS):
-        if operation.name in _NAMED_IMPORTS and not _is_name(argument):
-            return False
+    for operation in islice(operations, _ENOUGH_OPERATIONS):
         has_imported = has_imported or operation.name in _IMPORTS
         if not _apply(stack, operation):
             return False
-        if has_imported and operation.name in _CALLS:
+        if has_imported and operation.name in _DEEDS:
             return True
         if operation.name == "STOP":
             stack.clear()
@@ -84,12 +94,6 @@ def _apply(stack: list[Any], operation: Any) -> bool:
     del stack[len(stack) - len(taken) :]
     stack.extend(operation.stack_after)
     return True
-
-
-def _is_name(argument: str) -> bool:
-    """Say whether it is ``module name``, both as Python writes them."""
-    module, _, name = argument.partition(" ")
-    return all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
 
 
 def imports_of(file: IO[bytes], name: str, suffix: str, *, must_parse: bool) -> tuple[set[tuple[str, str]], bool]:

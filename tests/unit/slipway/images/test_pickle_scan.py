@@ -8,11 +8,14 @@ import lzma
 import os
 import pickle
 import struct
+import sys
+import sysconfig
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import cloudpickle
 import joblib
@@ -131,27 +134,61 @@ def test_a_command_is_found_in_every_protocol_and_under_every_name(tmp_path: Pat
         scan_model(tmp_path, policy="refuse")
 
 
-@pytest.mark.parametrize("trick", [EVIL_0[:-1], EVIL_0 + b"\xff\xff", b"N." + EVIL_0, b"N0" + EVIL[2:]])
-def test_a_command_runs_before_a_pickle_breaks_off_or_goes_on(tmp_path: Path, trick: bytes) -> None:
-    (tmp_path / "model").write_bytes(trick)
-    with pytest.raises(ModelNotDeployableError, match=r"model imports posix\.system"):
+# A name with hyphens, and a module that takes any number of them.
+SYSCONFIG = f"c{sysconfig._get_sysconfigdata_name()}\nbuild_time_vars\n0".encode()  # type: ignore[attr-defined]
+TRICKS = {
+    "cut": EVIL_0[:-1],
+    "noise behind": EVIL_0 + b"\xff\xff",
+    "a pickle before": b"N." + EVIL_0,
+    "a value before": b"N0" + EVIL[2:],
+    "infinity": b"Finfinity\n0" + EVIL_0,
+    "hyphens": SYSCONFIG + EVIL_0,
+    "any name": b"ctorch.ops\nany name\n0" + EVIL_0,
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS.values(), ids=TRICKS)
+@pytest.mark.parametrize("name", ["model", "model.bin", "model.pth"])
+def test_a_command_runs_before_a_pickle_breaks_off_or_goes_on(tmp_path: Path, trick: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(trick)
+    with pytest.raises(ModelNotDeployableError, match=rf"{name} imports posix\.system"):
         scan_model(tmp_path, policy="refuse")
 
 
-TOLERATED = (b"I0x10\n0" + EVIL_0, b"I1\0 one\n0" + EVIL_0, b"F1.5\0\n0" + EVIL_0)
+@pytest.mark.parametrize("change", [b"V/tmp\na", b"(V/tmp\ne"])
+def test_what_changes_a_thing_that_it_imports_is_a_pickle(tmp_path: Path, change: bytes) -> None:
+    """What is on `sys.path` can be imported next."""
+    (tmp_path / "model").write_bytes(b"csys\npath\n" + change + b"0ccode\nrun\n.")
+    with pytest.raises(ModelNotDeployableError, match=r"model imports sys\.path"):
+        scan_model(tmp_path, policy="refuse")
 
 
-@pytest.mark.parametrize("trick", TOLERATED)
+TOLERATED = (b"I0x10\n", b"I1\0 one\n", b"I\0 none\n", b"F1.5\0\n", b"Np1\0 x\n", b"Np1\n0g1\0 x\n", b"S'\xc3\xa9'\n")
+
+
+@pytest.mark.parametrize("harmless", TOLERATED)
 @pytest.mark.parametrize("name", ["model", "model.pkl", "model.bin"])
 def test_what_the_unpickler_takes_and_the_scanner_does_not_is_unreadable(
-    tmp_path: Path, trick: bytes, name: str
+    tmp_path: Path, harmless: bytes, name: str
 ) -> None:
-    """The unpickler would go on to the command: it reads numbers as C does."""
-    assert pickle.loads(trick.partition(b"\n")[0] + b"\n.") in {16, 1, 1.5}
-    for content in (trick, trick + zipped(b"harmless", "read.me")):
+    """The unpickler would go on to the command: it reads numbers as C does, and torch.load texts as UTF-8."""
+    assert pickle.loads(harmless + b".", encoding="utf-8") in {16, 0, 1, 1.5, None, "é"}
+    trick = harmless + b"0" + EVIL_0
+    for content in (trick, b"\x80\x02" + trick, trick + zipped(b"harmless", "read.me")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelNotDeployableError, match=rf"{name} cannot be read to its end"):
             scan_model(tmp_path, policy="refuse")
+
+
+def test_a_name_that_is_not_ascii_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("of_a_greek")
+    module.__dict__["λ"] = 1
+    monkeypatch.setitem(sys.modules, "of_a_greek", module)
+    harmless = "cof_a_greek\nλ\n".encode()
+    assert pickle.loads(harmless + b".") == 1
+    (tmp_path / "model").write_bytes(harmless + b"0" + EVIL_0)
+    with pytest.raises(ModelNotDeployableError, match="model cannot be read to its end"):
+        scan_model(tmp_path, policy="refuse")
 
 
 def test_a_cut_pickle_is_not_called_safe(tmp_path: Path) -> None:
