@@ -188,7 +188,7 @@ class _Build:
                         return image, True
                 app = pool.submit(self._stack.app_layer)
                 model = pool.submit(self._model_layer, packing)
-                layers = self._stack.base_and_packages(pool)
+                layers = self._stack.base_and_packages(pool, (packing, app, model))
                 image = self._assemble((*layers, app.result(), model.result()))
             taken = self._put(image)
             self._stack.settle()

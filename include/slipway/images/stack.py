@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slipway.errors import DependencyLockError
 from slipway.images.dependency import build_group, stack_tag
@@ -16,6 +16,7 @@ from slipway.images.wheel_group import group_pins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from slipway.images.app import App
@@ -71,11 +72,16 @@ class Stack:
         tag = f"app-{content_key(_APP_FORMAT, recipe.app.digest, recipe.python)}"
         return self._store.find_or_build(tag, lambda: recipe.app.pack(recipe.python, self._work))
 
-    def base_and_packages(self, pool: ThreadPoolExecutor) -> tuple[Layer, ...]:
+    def base_and_packages(self, pool: ThreadPoolExecutor, beside: Sequence[Future[Any]] = ()) -> tuple[Layer, ...]:
         """Return the base's and the packages' layers, all in the repository then.
+
+        Args:
+            pool: threads to work in.
+            beside: other pieces of the build; an error of theirs ends the waiting.
 
         Raises:
             DependencyLockError: names all packages that cannot be installed.
+            Exception: what a piece beside raised.
         """
         found = self._store.find(self.tag)
         if found is not None:
@@ -84,9 +90,9 @@ class Stack:
         bases = [pool.submit(self._copy_base_layer, layer) for layer in base.layers]
         # The heavy ones, last by name, take longest and start first.
         groups = [pool.submit(self._group_layer, group) for group in reversed(self._groups)][::-1]
-        _raise_together([group.exception() for group in groups])
-        for copied in bases:
-            copied.result()
+        pieces: list[Future[Any]] = [*groups, *bases, *beside]
+        _wait_for({*groups, *bases}, {*beside})
+        _raise_together([piece.exception() for piece in pieces if piece.done()])
         stack = (*base.layers, *(group.result() for group in groups))
         self._store.keep(self.tag, stack)
         return stack
@@ -122,11 +128,21 @@ class Stack:
             copy_layer(recipe.base.source, self._registry, recipe.repository, layer, self._work, self._on_progress)
 
 
+def _wait_for(needed: set[Future[Any]], beside: set[Future[Any]]) -> None:
+    """Wait until what is needed is done, or anything fails: only packages that cannot be installed are gathered."""
+    while needed:
+        done, _ = wait(needed | beside, return_when=FIRST_COMPLETED)
+        errors = [piece.exception() for piece in done]
+        if any(error and not isinstance(error, DependencyLockError) for error in errors):
+            return
+        needed, beside = needed - done, beside - done
+
+
 def _raise_together(errors: Sequence[BaseException | None]) -> None:
-    """Raise what went wrong; packages that cannot be installed are all named at once."""
+    """Raise what went wrong; packages that cannot be installed are all named at once, before anything else."""
     failed = [error for error in errors if error]
-    locks = [str(error) for error in failed if isinstance(error, DependencyLockError)]
+    locks = [error for error in failed if isinstance(error, DependencyLockError)]
     if len(locks) > 1:
-        raise DependencyLockError("\n".join(locks))
-    if failed:
-        raise failed[0]
+        raise DependencyLockError("\n".join(map(str, locks)))
+    for error in (*locks, *failed):
+        raise error

@@ -146,7 +146,7 @@ def _recipe(request: TrainerRequest, registry: RegistryClient) -> Recipe:
 def _build(recipe: Recipe, stack: Stack, registry: RegistryClient, tag: str, brake: Brake) -> None:
     with brake.pool() as pool:
         app = pool.submit(stack.app_layer)
-        layers = (*stack.base_and_packages(pool), app.result())
+        layers = (*stack.base_and_packages(pool, (app,)), app.result())
     run = container_config(recipe.base, START, python=recipe.python, inputs=tag.partition("-")[2])
     history = recipe.base.config.get("history") or ()
     image = assemble(layers, platform=recipe.platform, run=run, history=history)

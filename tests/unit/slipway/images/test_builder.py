@@ -23,6 +23,7 @@ from slipway.errors import (
     ModelNotDeployableError,
     RegistryRefusedError,
     RegistryUnavailableError,
+    UnsafePathError,
 )
 from slipway.images import brake, builder, layer_store
 from slipway.images.base import BaseImage, resolve_base
@@ -473,6 +474,19 @@ def test_a_refusal_does_not_wait_until_the_model_is_packed(
     assert packed
     assert packed[-1].done_bytes < packed[-1].total_bytes / 2
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["layers"]
+
+
+def test_an_error_beside_the_packages_does_not_wait_for_them(
+    registry: Registry, request_for: Callable[..., ImageRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brake, "PARALLEL", 1)
+    request = request_for()
+    (request.model_dir / ".wh.x").touch()
+    told: list[Progress] = []
+    with pytest.raises(UnsafePathError, match=r"\.wh\.x"):
+        build_image(request, registry.client(), cache_dir=tmp_path / "cache", on_progress=told.append)
+    assert [progress.step for progress in told].count("install") <= 1
+    assert registry.manifests.get(REPOSITORY, {}) == {}
 
 
 def test_an_interrupt_ends_what_runs_and_drops_what_waits(
