@@ -39,17 +39,22 @@ class NumericBins:
     kind: Literal["numeric"] = "numeric"
 
     @classmethod
-    def of(cls, values: NDArray[np.float64]) -> NumericBins:
+    def of(cls, values: NDArray[np.float64], *, relative: float = _SAME_VALUE, absolute: float = 0.0) -> NumericBins:
         """Cut at the quantiles of the baseline's finite values, and on both sides of those that repeat.
 
         A value with more than 1/256 of the rows is a quantile, one with 2/256 is two of them. So there are never more
         borders than quantiles, and two values that each have more than 1/256 of the rows never share a bin.
+
+        Args:
+            values: The baseline's finite values.
+            relative: How far from a value that repeats another is still the same, in shares of its size.
+            absolute: The same in the column's unit, where that is further.
         """
         if values.size == 0:
             return cls(edges=())
         quantiles = np.quantile(values, np.linspace(0.0, 1.0, NUMERIC_BINS + 1), method="inverted_cdf")
         cuts, times = np.unique(quantiles, return_counts=True)
-        reach = _reach(cuts)
+        reach = _reach(cuts, relative, absolute)
         repeated = times > 1
         with np.errstate(over="ignore"):  # no border is needed beyond the largest double
             lower = np.where(repeated, cuts - reach, cuts)
@@ -104,12 +109,13 @@ class CategoryBins:
         return pa.Array.from_buffers(pa.string(), len(texts), buffers), none
 
 
-def _reach(cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _reach(cuts: NDArray[np.float64], relative: float, absolute: float) -> NDArray[np.float64]:
     """How far beside each of some rising values another is still the same: less than half the way to the next."""
     with np.errstate(over="ignore"):
         gaps = np.diff(cuts) / 4
     nearest = np.minimum(np.append(gaps, np.inf), np.insert(gaps, 0, np.inf))
-    return np.asarray(np.minimum(_SAME_VALUE * np.abs(cuts), nearest), dtype=np.float64)
+    reach = np.maximum(relative * np.abs(cuts), absolute)
+    return np.asarray(np.minimum(reach, nearest), dtype=np.float64)
 
 
 Bins = NumericBins | CategoryBins

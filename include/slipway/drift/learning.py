@@ -27,6 +27,11 @@ MIN_CHUNK_ROWS = 200
 _KEPT_VALUES = 20_000_000
 _LEAST_KEPT = 50_000
 _KEPT_CATEGORIES = 100_000
+#: Near 0 a compiled model's answers may differ from the original's by 1e-12, whatever their size
+#: (:data:`slipway.endpoints.comparison.ABSOLUTE_TOLERANCE`).
+_SAME_ANSWER = 2e-12
+#: Times may be sent in whole milliseconds since 1970.
+_SAME_TIME_SECONDS = 1e-3
 
 Read = Callable[[], Iterable["pa.RecordBatch"]]
 
@@ -60,8 +65,9 @@ def learn_reference(read: Read, schema: ModelSchema, origin: Mapping[str, Any], 
 class _NumberSample:
     """Values of one column, thinned evenly when there are too many; the same rows give the same sample."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, same: Mapping[str, float]) -> None:
         self._limit = limit
+        self._same = same
         self._stride = 1
         self._skip = 0
         self._parts: list[NDArray[np.float64]] = []
@@ -78,7 +84,7 @@ class _NumberSample:
             self._stride *= 2
 
     def bins(self) -> NumericBins:
-        return NumericBins.of(np.concatenate(self._parts) if self._parts else np.empty(0))
+        return NumericBins.of(np.concatenate(self._parts) if self._parts else np.empty(0), **self._same)
 
 
 class _CategorySample:
@@ -98,7 +104,10 @@ class _CategorySample:
 
 def _learn_bins(batches: Iterable[pa.RecordBatch], schema: ModelSchema) -> tuple[BinSet, int]:
     limit = max(_LEAST_KEPT, _KEPT_VALUES // max(1, len(schema.columns)))
-    samples = {column.name: _NumberSample(limit) if column.numeric else _CategorySample() for column in schema.columns}
+    samples = {
+        column.name: _NumberSample(limit, _same(column, schema)) if column.numeric else _CategorySample()
+        for column in schema.columns
+    }
     rows = 0
     for batch in batches:
         rows += batch.num_rows
@@ -107,6 +116,15 @@ def _learn_bins(batches: Iterable[pa.RecordBatch], schema: ModelSchema) -> tuple
                 _add(samples[column.name], batch.column(column.name))
     found: dict[str, Bins] = {name: sample.bins() for name, sample in samples.items()}
     return BinSet(found), rows
+
+
+def _same(column: Column, schema: ModelSchema) -> dict[str, float]:
+    """How far from a value another is still the same, as :meth:`NumericBins.of` takes it; whole numbers are exact."""
+    if column.kind == "datetime":
+        return {"relative": 0.0, "absolute": _SAME_TIME_SECONDS}
+    if column.kind in {"long", "integer"}:
+        return {"relative": 0.0}
+    return {"absolute": _SAME_ANSWER} if column in schema.outputs else {}
 
 
 def _add(sample: _NumberSample | _CategorySample, values: Any) -> None:

@@ -11,7 +11,7 @@ from slipway.drift.bins import NUMERIC_BINS, NumericBins
 from slipway.drift.training import make_reference
 
 
-def _cut(values: np.ndarray) -> NumericBins:
+def _cut(values: np.ndarray, **_: float) -> NumericBins:
     quantiles = np.quantile(values, np.linspace(0.0, 1.0, NUMERIC_BINS + 1), method="inverted_cdf")
     edges = np.unique(quantiles)
     edges[-1] = np.nextafter(edges[-1], np.inf)

@@ -14,6 +14,7 @@ from slipway.drift.engines.threads import profile_batches
 from slipway.drift.judge import DriftPolicy, DriftVerdict, judge
 from slipway.drift.reference import read_reference
 from slipway.drift.training import make_reference
+from slipway.endpoints.comparison import ABSOLUTE_TOLERANCE
 
 HOURLY = DriftPolicy()
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -60,6 +61,47 @@ def test_answers_that_differ_as_much_as_engines_may_are_the_same_value():
     leaves = drawn([0.1, 1 / 3, 2 / 3, 1e6], [0.4, 0.3, 0.2, 0.1], 0)
     for factor in (1 - 1e-9, 1 + 1e-9):
         assert verdict(leaves, leaves * factor) is DriftVerdict.STABLE
+
+
+def answers_verdict(before: np.ndarray, after: np.ndarray) -> DriftVerdict:
+    asked = pd.DataFrame({"c": ["a"] * len(before)})
+    reference = read_reference(make_reference(asked, before).to_bytes())
+    window = profile_batches([pa.record_batch({"c": asked["c"], "prediction": after})], reference.bins)
+    findings = judge(reference.baseline, window, HOURLY).findings
+    (found,) = [each for each in findings if each.column == "prediction" and "smirnov" in each.statistic]
+    return found.verdict
+
+
+def test_answers_near_zero_that_differ_as_much_as_engines_may_are_the_same_value():
+    answers = drawn([0.0, 1.0], [0.5, 0.5], 0)
+    for zero in (2.8e-17, -2.8e-17, ABSOLUTE_TOLERANCE, -ABSOLUTE_TOLERANCE):
+        assert answers_verdict(answers, np.where(answers == 0, zero, answers)) is DriftVerdict.STABLE
+    assert answers_verdict(answers, np.where(answers == 0, 1e-9, answers)) is DriftVerdict.DRIFTED
+
+
+def test_small_answers_that_the_baseline_tells_apart_stay_apart():
+    small = drawn([0.0, 1e-13], [0.5, 0.5], 0)
+    assert answers_verdict(small, np.zeros(5000)) is DriftVerdict.DRIFTED
+    assert answers_verdict(small, drawn([0.0, 1e-13], [0.5, 0.5], 1)) is DriftVerdict.STABLE
+
+
+def test_features_are_what_was_sent_and_no_engines_rounding():
+    assert verdict(np.zeros(5000), np.full(5000, 1e-13)) is DriftVerdict.DRIFTED
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_neighbours_among_large_whole_numbers_are_two_values(kind):
+    first = 2_000_000_001 if kind is np.int32 else 4_000_000_001
+    before, after = np.full(5000, first, kind), np.full(5000, first + 1, kind)
+    assert verdict(before, after) is DriftVerdict.DRIFTED
+    assert verdict(before, before) is DriftVerdict.STABLE
+    assert answers_verdict(before, after) is DriftVerdict.DRIFTED
+
+
+def test_times_are_the_same_within_the_millisecond_in_which_they_may_be_sent():
+    before = np.full(5000, np.datetime64("2026-03-01T10:00:00.123456"))
+    assert verdict(before, before.astype("datetime64[ms]")) is DriftVerdict.STABLE
+    assert verdict(before, before + np.timedelta64(1, "s")) is DriftVerdict.DRIFTED
 
 
 @given(
