@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from slipway_trainer.feature_types import typed
-from slipway_trainer.job import DataObject
+from slipway_trainer.job import DataObject, Window
 from slipway_trainer.objects import ObjectReader
 from slipway_trainer.problem import BadDataError
 from slipway_trainer.python_retrainer import PythonRetrainer
@@ -36,6 +36,13 @@ def test_decimals_are_refused_where_the_signature_says_whole(first_training):
     message = r"column 'amount' holds 12.5, which is no whole number, and the model's signature says long.*double"
     with pytest.raises(BadDataError, match=message):
         first_training.load({"amount": "long"})
+
+
+def test_what_is_outside_the_window_need_not_fit(first_training):
+    first_training.job = replace(first_training.job, window=Window(until="2024-01-06"))
+    split = first_training.load({"amount": "long"})
+    assert split.train["amount"].dtype == "int64"
+    assert [*split.train["amount"], *split.holdout["amount"]] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("kind", ["long", "integer"])

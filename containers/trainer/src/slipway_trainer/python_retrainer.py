@@ -32,13 +32,16 @@ class PythonRetrainer(Retrainer[pd.DataFrame]):
     def load(self, features: dict[str, str]) -> Split[pd.DataFrame]:
         """See :class:`Retrainer`."""
         target, time = self.require_target(), self.require_time_column()
-        rows = typed(self.frame([*features, target, time]), features)
+        rows = self.frame([*features, target, time])
         moments = times_of(rows[time], time)
         bounds = find_bounds(ArrayTimes(moments), self.job.window, self.job.holdout_pct)
         inside = (moments >= bounds.first) & (moments <= bounds.last)
-        train, holdout = rows[inside & (moments < bounds.cutoff)], rows[inside & (moments >= bounds.cutoff)]
-        guard(int(moments[inside & (moments < bounds.cutoff)].max()), int(moments[moments >= bounds.cutoff].min()))
-        missing = int(rows.loc[inside, target].isna().sum())
+        # Only now: what nobody trains on need not fit the signature.
+        rows, moments = typed(rows[inside], features), moments[inside]
+        older = moments < bounds.cutoff
+        train, holdout = rows[older], rows[~older]
+        guard(int(moments[older].max()), int(moments[~older].min()))
+        missing = int(rows[target].isna().sum())
         counts = {} if self.job.task == "regression" else train[target].value_counts().to_dict()
         check_classes(self.job.task, {str(label): int(count) for label, count in counts.items()}, missing, target)
         classes = {str(label): int(count) for label, count in counts.items()}

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from trainer_rows import FEATURES, make_rows, run_trainer
 
-from slipway_trainer.job import Call, Champion
+from slipway_trainer.job import Call, Champion, DataObject, Window
+from slipway_trainer.objects import ObjectReader
+from slipway_trainer.problem import BadDataError
 
 pytestmark = [pytest.mark.spark, pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -96,3 +98,24 @@ def test_the_first_version_comes_from_a_template_and_brings_what_the_second_and_
     assert result["estimator"] == "sidecar"
     # The same rows and the same pipeline: the same model.
     assert result["metrics"]["candidate"] == pytest.approx(result["metrics"]["champion"], rel=1e-6)
+
+
+def test_only_rows_of_the_window_must_fit_the_signature(job, tmp_path):
+    from slipway_trainer.spark.retrainer import SparkRetrainer
+
+    days = "".join(f"{n},2024-01-0{n},{n % 2}\n" for n in range(1, 6))
+    (tmp_path / "rows.csv").write_text("amount,at,late\n" + days + "12.5,2024-01-06,0\n0.99,2024-01-07,1\n")
+    objects = (DataObject(str(tmp_path / "rows.csv")),)
+    given = replace(job, engine="spark", champion=None, objects=objects, slices=(), spark={"spark.master": "local[1]"})
+    retrainer = SparkRetrainer(given, ObjectReader(), tmp_path)
+    try:
+        with pytest.raises(BadDataError, match=r"column 'amount' holds 0\.99, which is no whole number"):
+            retrainer.load({"amount": "long"})
+        retrainer.job = replace(given, window=Window(until="2024-01-06"))
+        split = retrainer.load({"amount": "long"})
+        sides = [split.train.collect(), split.holdout.collect()]
+        assert sorted(row["amount"] for side in sides for row in side) == [1, 2, 3, 4, 5]
+        assert dict(split.train.dtypes)["amount"] == "bigint"
+        assert split.train_rows + split.holdout_rows == 5
+    finally:
+        retrainer.close()

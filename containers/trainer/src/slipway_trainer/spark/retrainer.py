@@ -57,7 +57,7 @@ class SparkRetrainer(Retrainer[DataFrame]):
     def load(self, features: dict[str, str]) -> Split[DataFrame]:
         """See :class:`Retrainer`."""
         target, time = self.require_target(), self.require_time_column()
-        frame = typed(self.frame([*features, target, time]), features)
+        frame = self.frame([*features, target, time])
         frame = frame.withColumn(TIME, micros(frame, time)).withColumn(_ROW, fn.monotonically_increasing_id())
         frame = frame.persist()
         self._persisted.append(frame)
@@ -66,7 +66,8 @@ class SparkRetrainer(Retrainer[DataFrame]):
             raise BadDataError(f"{times.missing} rows have no {time!r}, or one that is no time")
         tell(f"read {len(self.job.objects)} objects, {times.rows:,} rows")
         bounds = find_bounds(times, self.job.window, self.job.holdout_pct)
-        inside = frame.where(fn.col(TIME).between(bounds.first, bounds.last))
+        # Only now: what nobody trains on need not fit the signature.
+        inside = typed(frame.where(fn.col(TIME).between(bounds.first, bounds.last)), features)
         train, holdout = inside.where(fn.col(TIME) < bounds.cutoff), inside.where(fn.col(TIME) >= bounds.cutoff)
         trained, judged = sides(inside, bounds, target)
         guard(trained.newest, judged.oldest)
