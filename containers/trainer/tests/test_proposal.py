@@ -57,6 +57,40 @@ def test_the_rows_that_it_was_proposed_from_pass(job, tmp_path, columns):
     assert validate(replace(job, suite=suite))["objects"][0]["problems"] == []
 
 
+def _problems(job, tmp_path, *files):
+    """What is wrong with each of some files by the suite that is proposed from all of them."""
+    objects = []
+    for number, rows in enumerate(files):
+        path = tmp_path / f"rows-{number}.parquet"
+        pd.DataFrame(rows).to_parquet(path)
+        objects.append(DataObject(str(path)))
+    job = replace(job, objects=tuple(objects))
+    suite = json.loads(json.dumps(propose_suite(job)["suite"], allow_nan=False))
+    return suite, [entry["problems"] for entry in validate(replace(job, suite=suite))["objects"]]
+
+
+def test_each_file_passes_though_only_some_lack_values(job, tmp_path):
+    first = {"discount": [None] * 4, "colour": [None, "red", None, None], "late": [0, 1] * 2, "at": range(4)}
+    rest = {"discount": [0.5] * 36, "colour": ["red", "blue"] * 18, "late": [0, 1] * 18, "at": range(4, 40)}
+    _, problems = _problems(job, tmp_path, first, rest)
+    assert problems == [[], []]
+
+
+def test_a_column_that_not_every_file_has_is_not_expected(job, tmp_path):
+    days = {"weight": [1.0, 2.0], "late": [0, 1], "at": [1, 2]}
+    suite, problems = _problems(job, tmp_path, days, {**days, "coupon": ["a", "b"]})
+    assert problems == [[], []]
+    named = {each["kwargs"].get("column") for each in suite["expectations"]}
+    assert named == {None, "weight", "late", "at"}
+
+
+def test_a_file_without_rows_proposes_nothing(job, tmp_path):
+    days = {"weight": [1.0, 2.0], "late": [0, 1], "at": [1, 2]}
+    suite, problems = _problems(job, tmp_path, days, {"weight": []})
+    assert problems[0] == []
+    assert suite["expectations"][1]["kwargs"]["column_set"] == ["weight", "late", "at"]
+
+
 def test_days_and_times_to_come_pass(job, tmp_path):
     for name, month in (("march.csv", 3), ("april.csv", 4)):
         lines = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -42,10 +43,16 @@ def propose_suite(job: Job) -> dict[str, Any]:
     rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if rows.empty:
         raise BadDataError("there are no rows to propose expectations from")
-    return {"suite": propose(rows, job.service, job.target, job.time_column)}
+    return {"suite": propose(rows, job.service, job.target, job.time_column, parts)}
 
 
-def propose(rows: pd.DataFrame, name: str, target: str | None = None, time_column: str | None = None) -> dict[str, Any]:
+def propose(
+    rows: pd.DataFrame,
+    name: str,
+    target: str | None = None,
+    time_column: str | None = None,
+    parts: Sequence[pd.DataFrame] = (),
+) -> dict[str, Any]:
     """A suite to begin with, from rows that are known to be good.
 
     Args:
@@ -53,27 +60,30 @@ def propose(rows: pd.DataFrame, name: str, target: str | None = None, time_colum
         name: Name of the suite.
         target: The column that must never be missing.
         time_column: The column of times, of which new rows have values that none had before.
+        parts: The rows by object, because each object is judged alone; left out, they are one.
 
     Returns:
-        The suite as JSON: columns, shares of missing values, ranges widened by half their width, known categories
-        (of columns of texts with at most 50) for 99 % of the rows. Dates and times may have any values.
+        The suite as JSON: the columns that every part has, shares of missing values, ranges widened by half their
+        width, known categories (of columns of texts with at most 50) for 99 % of the rows. Dates and times may have any
+        values.
     """
+    parts = [part for part in parts if len(part)] or [rows]
+    columns = [column for column in rows.columns if all(column in part.columns for part in parts)]
     expectations: list[dict[str, Any]] = [
         {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}},
         {
             "type": "expect_table_columns_to_match_set",
-            "kwargs": {"column_set": list(rows.columns), "exact_match": False},
+            "kwargs": {"column_set": columns, "exact_match": False},
         },
     ]
-    for column in rows.columns:
-        values = rows[column]
-        missing = float(values.isna().mean())
+    for column in columns:
+        missing = max(float(part[column].isna().mean()) for part in parts)
         mostly = 1.0 if column == target or not missing else max(0.0, round(1.0 - 2.0 * missing - 0.01, 3))
         expectations.append(
             {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": column, "mostly": mostly}}
         )
         if column != time_column:
-            expectations += _about_values(column, values)
+            expectations += _about_values(column, rows[column])
     return {"name": name, "expectations": expectations, "meta": {"proposed_from_rows": len(rows)}}
 
 
