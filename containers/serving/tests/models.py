@@ -75,6 +75,21 @@ def save_slow_loader(folder: Path, seconds: float) -> Path:
     return folder
 
 
+def save_quitter(folder: Path) -> Path:
+    """Save a model that ends the interpreter while it loads."""
+    import mlflow
+
+    class Quitter(mlflow.pyfunc.PythonModel):
+        def load_context(self, context):
+            raise SystemExit(1)
+
+        def predict(self, context, model_input, params=None):
+            return [0.0] * len(model_input)
+
+    mlflow.pyfunc.save_model(folder, python_model=Quitter(), pip_requirements=["numpy"])
+    return folder
+
+
 MIXED_COLUMNS = ["amount", "ratio", "count", "small", "flag", "city"]
 
 

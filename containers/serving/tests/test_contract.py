@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import models
 import pytest
 from serving_process import RunningServer, serving
 
@@ -111,6 +112,12 @@ def test_a_model_that_cannot_be_loaded_ends_the_process_with_the_reason(tmp_path
     with serving(tmp_path / "model", tmp_path, wait=False) as server:
         assert server.process.wait(60) == 3
         assert "cannot be served" in server.log.read_text()
+
+
+def test_a_model_that_exits_while_it_loads_is_not_tried_again(tmp_path: Path):
+    with serving(models.save_quitter(tmp_path / "model"), tmp_path, wait=False) as server:
+        assert server.process.wait(60) == 3
+        assert server.log.read_text().count("cannot be served") == 1
 
 
 @pytest.mark.parametrize(

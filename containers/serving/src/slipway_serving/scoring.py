@@ -30,14 +30,15 @@ class Job:
         self.request = request
         self.future = future
         self.deadline = deadline
-        self.started = False
+        self.started: float | None = None  # while the prediction runs: the monotonic time at which it began
 
 
 class ScoringQueue:
     """Scores requests one after the other in a thread, so that the event loop stays free for ``/ping``.
 
-    A prediction that outlives the time-out cannot be stopped: its caller is answered, its thread is left to itself
+    A prediction that runs for the time-out cannot be stopped: its caller is answered, its thread is left to itself
     and a new one takes over. ``stuck`` counts such threads; at ``MAX_STUCK_THREADS`` the server calls itself unhealthy.
+    Time in the queue does not count there: a caller who waited in vain gets 504, and the prediction its own time.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class ScoringQueue:
     limit
         Requests that may wait or run at a time.
     timeout_seconds
-        Longest time from arrival to answer.
+        Longest time from arrival to answer, and longest time that a prediction may take.
     show
         Is called in the event loop with the name of a gauge, ``in_flight`` or ``stuck_threads``, and its new value.
     """
@@ -89,9 +90,10 @@ class ScoringQueue:
         self._wait(1)
         self._jobs.put(job)
         try:
-            return await job.future
+            response = await job.future
+            timer.cancel()  # it goes on for a caller who went away: the prediction may still be one that does not end
+            return response
         finally:
-            timer.cancel()
             self._wait(-1)
 
     def _wait(self, more: int) -> None:
@@ -99,14 +101,22 @@ class ScoringQueue:
         self._show("in_flight", self.waiting)
 
     def _expire(self, job: Job) -> None:
-        if job.future.done():
+        _settle(job.future, problem(504, "TEMPORARILY_UNAVAILABLE", "Request processing time exceeded limit"))
+        self._give_up(job)
+
+    def _give_up(self, job: Job) -> None:
+        """Leave a prediction to itself if it has run for the time-out; look again when it could have."""
+        started = job.started
+        if started is None:
             return
-        job.future.set_result(problem(504, "TEMPORARILY_UNAVAILABLE", "Request processing time exceeded limit"))
-        if job.started:
-            _logger.error("a prediction exceeded %.1f s; its thread is abandoned", self._timeout)
-            self._stuck.add(self._generation)
-            self._show("stuck_threads", self.stuck)
-            self._start_thread()
+        left = started + self._timeout - time.monotonic()
+        if left > 0:
+            job.future.get_loop().call_later(left, self._give_up, job)
+            return
+        _logger.error("a prediction exceeded %.1f s; its thread is abandoned", self._timeout)
+        self._stuck.add(self._generation)
+        self._show("stuck_threads", self.stuck)
+        self._start_thread()
 
     def _start_thread(self) -> None:
         self._generation += 1
@@ -120,11 +130,19 @@ class ScoringQueue:
             loop = job.future.get_loop()
             if job.future.done() or time.monotonic() >= job.deadline:
                 continue
-            job.started = True
-            response = answer_safely(self._answer, job.request)
-            job.started = False  # and no more to be called stuck
+            job.started = time.monotonic()
+            response = self._answer_whatever_comes(job.request)
+            job.started = None  # and no more to be called stuck
             loop.call_soon_threadsafe(_settle, job.future, response)
         loop.call_soon_threadsafe(self._end_stuck, generation)
+
+    def _answer_whatever_comes(self, request: Request) -> Response:
+        """Score, and outlive what is no ``Exception``: a model's ``SystemExit``, a panic of an extension in Rust."""
+        try:
+            return answer_safely(self._answer, request)
+        except BaseException:
+            _logger.exception("scoring failed; the thread goes on")
+            return _failed()
 
     def _end_stuck(self, generation: int) -> None:
         self._stuck.discard(generation)
@@ -155,4 +173,8 @@ def answer_safely(answer: Callable[[Request], Answer], request: Request) -> Answ
         return problem(error.status, error.code, str(error))
     except Exception:
         _logger.exception("scoring failed")
-        return problem(500, "INTERNAL_ERROR", "The model server failed; its log says more")
+        return _failed()
+
+
+def _failed() -> Response:
+    return problem(500, "INTERNAL_ERROR", "The model server failed; its log says more")

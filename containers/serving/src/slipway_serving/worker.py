@@ -55,7 +55,7 @@ def make_app(settings: Settings, board: Board, worker: int) -> App:
     try:
         engine = load_engine(settings.model_dir, settings.explain)
         self_test = run_self_test(settings.model_dir, engine.answer)
-    except Exception:
+    except BaseException:  # a model's SystemExit or a panic of an extension in Rust would be tried again without end
         _logger.exception("the model in %s cannot be served", settings.model_dir)
         raise SystemExit(LOAD_FAILED) from None
     seconds = time.perf_counter() - started
