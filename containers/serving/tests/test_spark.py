@@ -313,6 +313,74 @@ def test_what_is_no_number_meets_the_same_fate_in_buckets(
         assert len(expected) == (60 if invalid == "keep" else complete)
 
 
+@pytest.mark.parametrize("encoder", ["error", "keep"])
+@pytest.mark.parametrize("invalid", ["error", "keep", "skip"])
+@pytest.mark.parametrize("direct", [True, False], ids=["encoder", "bucketizer and encoder"])
+def test_nulls_meet_the_same_fate_in_encoders(
+    spark: Any, train: Any, tmp_path: Path, encoder: str, invalid: str, direct: bool
+):
+    from pyspark.ml import Pipeline
+    from pyspark.ml import feature as f
+    from pyspark.ml.regression import LinearRegression
+
+    train = train.withColumn("a", train["count"].cast("double")) if direct else train
+    buckets = f.Bucketizer(splits=[-np.inf, -1.0, -0.5, 0.0, 0.7, np.inf], inputCol="a", outputCol="bucket")
+    hot = f.OneHotEncoder(inputCols=["a" if direct else "bucket"], outputCols=["hot"], handleInvalid=encoder)
+    stages = [
+        *([] if direct else [buckets]),
+        hot,
+        f.VectorAssembler(inputCols=["hot", "b"], outputCol="features", handleInvalid=invalid),
+        LinearRegression(labelCol="amount"),
+    ]
+    fitted = Pipeline(stages=stages).fit(train)
+    fitted.write().overwrite().save(str(tmp_path / "model"))
+    program = Program(compile_saved(SavedStage(tmp_path / "model"), COLUMNS))
+    fresh = make_frame(40, 3)
+    if direct:
+        fresh["a"] = fresh["count"].astype(float)
+        if encoder == "keep":
+            fresh.loc[::5, "a"] = 17.0
+    fresh.loc[::7, "a"] = np.nan
+    assert_same_fate(spark, fitted, program, fresh, refused=invalid == "error")
+
+
+@pytest.mark.parametrize("encoder", ["error", "keep"])
+def test_a_vector_that_is_null_is_refused_by_whatever_comes_next(spark: Any, train: Any, tmp_path: Path, encoder: str):
+    from pyspark.ml import Pipeline
+    from pyspark.ml import feature as f
+    from pyspark.ml.regression import LinearRegression
+
+    stages = [
+        f.Bucketizer(splits=[-np.inf, 0.0, np.inf], inputCol="a", outputCol="bucket"),
+        f.OneHotEncoder(inputCols=["bucket"], outputCols=["features"], handleInvalid=encoder, dropLast=False),
+        LinearRegression(labelCol="amount"),
+    ]
+    fitted = Pipeline(stages=stages).fit(train)
+    fitted.write().overwrite().save(str(tmp_path / "model"))
+    program = Program(compile_saved(SavedStage(tmp_path / "model"), COLUMNS))
+    fresh = make_frame(10, 3)
+    assert_same_fate(spark, fitted, program, fresh, refused=False)
+    fresh.loc[4, "a"] = np.nan
+    assert_same_fate(spark, fitted, program, fresh, refused=True)
+
+
+def assert_same_fate(spark: Any, fitted: Any, program: Program, rows: pd.DataFrame, *, refused: bool) -> None:
+    """Whatever Spark does with nulls, which pandas' not-a-number stands for, the program does too."""
+    spark.conf.set("spark.sql.execution.arrow.pyspark.enabled", True)
+    try:
+        outcome = fitted.transform(spark.createDataFrame(rows)).select("prediction")
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.pyspark.enabled")
+    if refused:
+        with pytest.raises(Exception, match=r"(?i)null|udf"):
+            outcome.collect()
+        with pytest.raises(NotCoveredError):
+            program.score(batch_of(rows))
+    else:
+        expected = [row.prediction for row in outcome.collect()]
+        np.testing.assert_allclose(program.score(batch_of(rows)), expected, rtol=1e-12)
+
+
 def test_an_mlflow_model_is_converted_proven_and_served_without_java(spark: Any, train: Any, tmp_path: Path):
     import mlflow
     from mlflow.models import ModelSignature

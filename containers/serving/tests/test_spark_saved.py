@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from slipway_serving.convert.spark_model import compile_saved
@@ -58,6 +60,19 @@ def test_a_null_stays_a_null_since_spark_4_2(tmp_path: Path):
         np.testing.assert_array_equal(found, [0.0, NAN, 3.0])
     assert bucketizer(tmp_path / "4.1", "4.1.2", **one, handleInvalid="keep").score(rows).tolist() == [0.0, 4.0, 3.0]
     assert bucketizer(tmp_path / "skip", "4.3.0", **one, handleInvalid="skip").score(rows).tolist() == [0.0, 3.0]
+
+
+def encoder(folder: Path, version: str, **params: Any) -> Program:
+    stage = saved(folder, "OneHotEncoderModel", version, inputCol="a", outputCol="prediction", dropLast=True, **params)
+    (folder / "data").mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"categorySizes": [[1]]}), folder / "data" / "part-00000.parquet")
+    return Program(compile_saved(stage, COLUMNS))
+
+
+def test_a_null_is_no_invalid_category_since_spark_4_2(tmp_path: Path):
+    rows, keep = batch([0.0, 1.0], [NAN, 0.0], [7.0, 0.0]), {"handleInvalid": "keep"}
+    assert encoder(tmp_path / "3.5", "3.5.9", **keep).score(rows).tolist() == [1.0, 0.0, 0.0]
+    np.testing.assert_array_equal(encoder(tmp_path / "4.3", "4.3.0", **keep).score(rows), [1.0, NAN, 0.0])
 
 
 def test_a_row_is_skipped_for_any_of_the_columns_that_go_into_buckets(tmp_path: Path):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Maker = Callable[["Table", SavedStage], None]
 
 FEATURES: dict[str, Maker] = {}
+# Since Spark 4.2 the request's nulls, of which pandas makes not-a-number, are nulls again in Spark.
+# https://spark.apache.org/docs/latest/api/python/migration_guide
+NULLS_STAY = (4, 2)
 
 
 class Table:
@@ -34,6 +37,7 @@ class Table:
         self.builder = builder
         self._columns: dict[str, Column | Matrix] = {column.name: column for column in columns}
         self.vectors: set[str] = set()
+        self._nullable: set[str] = set()
 
     def __getitem__(self, name: str) -> Column | Matrix:
         if name not in self._columns:
@@ -43,15 +47,26 @@ class Table:
     def __setitem__(self, name: str, value: Matrix) -> None:
         self._columns[name] = value
 
-    def set_vector(self, name: str, value: Matrix) -> None:
-        """Add a column of vectors, whose nulls Spark does not look for."""
+    def set_vector(self, name: str, value: Matrix, *, nullable: bool = False) -> None:
+        """Add a column of vectors, whose nulls Spark does not look for; ``nullable`` ones can be null as a whole."""
         self._columns[name] = value
         self.vectors.add(name)
+        if nullable:
+            self._nullable.add(name)
 
-    def numbers(self, name: str) -> Matrix:
-        """Return a column of numbers or vectors."""
+    def has_nulls(self, name: str) -> bool:
+        """Whether Spark looks for nulls in a column: all numbers, and vectors that can be null as a whole."""
+        return name not in self.vectors or name in self._nullable
+
+    def parts(self, name: str) -> Matrix:
+        """Return a column of numbers or vectors for the assembler; a vector that is null is all not-a-number."""
         value = self[name]
         return self.builder.matrix([value]) if isinstance(value, Column) else value
+
+    def numbers(self, name: str) -> Matrix:
+        """Return a column of numbers or vectors for any other stage, all of which fail at a vector that is null."""
+        value = self.parts(name)
+        return self.builder.apply("no_null", value) if name in self._nullable else value
 
 
 def _compiles(*names: str) -> Callable[[Maker], Maker]:
@@ -98,22 +113,25 @@ def _index(table: Table, column: Column | Matrix, known: list[str], invalid: str
 @_compiles("OneHotEncoderModel")
 def _one_hot(table: Table, stage: SavedStage) -> None:
     keep = stage.params["handleInvalid"] == "keep"
+    # A null is not invalid to the encoder either (see ``_bucketizer``): its vector is null, whatever becomes of others.
+    nulls = {"nulls": "pass"} if stage.version >= NULLS_STAY else {}
     for (source, target), size in zip(stage.columns(), stage.row["categorySizes"], strict=True):
-        category = table.builder.apply("category", table.numbers(source), size=size, keep=keep)
+        category = table.builder.apply("category", table.numbers(source), size=size, keep=keep, **nulls)
         width = size + keep - bool(stage.params["dropLast"])
-        table.set_vector(target, Matrix(table.builder.step("one_hot", category.register, widths=[width]), width))
+        register = table.builder.step("one_hot", category.register, widths=[width], **nulls)
+        table.set_vector(target, Matrix(register, width), nullable=bool(nulls))
 
 
 @_compiles("VectorAssembler")
 def _vector_assembler(table: Table, stage: SavedStage) -> None:
     names = stage.params["inputCols"]
     invalid = stage.params.get("handleInvalid", "error")
-    singles = [table.numbers(name) for name in names if name not in table.vectors]
+    singles = [table.parts(name) for name in names if table.has_nulls(name)]
     if singles and invalid == "error":
         _add_check(table, singles, "no_null")
     elif singles and invalid == "skip":
         _add_check(table, singles, "keep_complete")
-    table.set_vector(stage.params["outputCol"], table.builder.concat([table.numbers(name) for name in names]))
+    table.set_vector(stage.params["outputCol"], table.builder.concat([table.parts(name) for name in names]))
 
 
 def _add_check(table: Table, parts: list[Matrix], operation: str) -> None:
@@ -197,9 +215,8 @@ def _bucketizer(table: Table, stage: SavedStage) -> None:
     several = stage.is_set("inputCols")
     splits = stage.params["splitsArray"] if several else [stage.params["splits"]]
     invalid = stage.params.get("handleInvalid", "error")
-    # Since Spark 4.2 the request's nulls, of which pandas makes not-a-number, are nulls again in Spark; and null is not
-    # invalid to a Bucketizer, but stays null. https://spark.apache.org/docs/latest/api/python/migration_guide
-    nulls = "pass" if stage.version >= (4, 2) else "keep" if invalid == "keep" else "refuse"
+    # null is not invalid to a Bucketizer, but stays null
+    nulls = "pass" if stage.version >= NULLS_STAY else "keep" if invalid == "keep" else "refuse"
     if invalid == "skip":  # for a null in any of the columns, before one of them is looked at
         _add_check(table, [table.numbers(source) for source, _ in stage.columns()], "keep_complete")
     for (source, target), edges in zip(stage.columns(), splits, strict=True):

@@ -76,11 +76,16 @@ def lookup_number(step: Step) -> Run:
 
 @operation
 def category(step: Step) -> Run:
-    """Pass positions below ``size`` on; others become ``size`` if they are to be kept."""
-    size, keep = step["size"], step["keep"]
+    """Pass positions below ``size`` on; others become ``size`` if they are to be kept.
+
+    With ``nulls`` as ``pass`` not-a-number is no position and passes in any case.
+    """
+    size, keep, passes_null = step["size"], step["keep"], step.get("nulls") == "pass"
 
     def run(matrix: np.ndarray) -> np.ndarray:
         known = (matrix >= 0.0) & (matrix < size)
+        if passes_null:
+            known |= np.isnan(matrix)
         if keep:
             return np.where(known, matrix, float(size))
         if not known.all():
@@ -92,7 +97,11 @@ def category(step: Step) -> Run:
 
 @operation
 def one_hot(step: Step) -> Run:
-    """Turn columns of positions into columns of 0 and 1, ``widths[i]`` for input i; a position outside gives zeros."""
+    """Turn columns of positions into columns of 0 and 1, ``widths[i]`` for input i; a position outside gives zeros.
+
+    With ``nulls`` as ``pass`` not-a-number gives not-a-number in all columns of its input.
+    """
+    passes_null = step.get("nulls") == "pass"
     widths = np.asarray(step["widths"], np.intp)
     offsets = np.concatenate([[0], np.cumsum(widths)[:-1]])
     total = int(widths.sum())
@@ -102,6 +111,8 @@ def one_hot(step: Step) -> Run:
         rows, at = np.nonzero((positions >= 0) & (positions < widths))
         result = np.zeros((len(positions), total))
         result[rows, offsets[at] + positions[rows, at].astype(np.intp)] = 1.0
+        if passes_null:
+            result[np.repeat(np.isnan(positions), widths, axis=1)] = np.nan
         return result
 
     return run
