@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import pickletools
-import re
-from itertools import islice
+import struct
 from typing import IO, TYPE_CHECKING, Any
 
+from slipway.images.pickle_operations import NAMED_IMPORTS, operations_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(6))  # protocols 0 and 1 write none themselves
 ARRAY_MAGIC = b"\x93NUMPY"
+# PyTorch before 1.6: https://github.com/pytorch/pytorch/blob/v2.8.0/torch/serialization.py (_legacy_save)
+_TORCH_MAGIC = tuple(pickle.dumps(0x1950A86A20F9469CFC6C, protocol) for protocol in range(6))
+_TORCH_PICKLES = 5  # magic number, version, system, object, keys of the raw bytes behind them
 _TORCH_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt"})
-_OPERATIONS = {operation.code: operation for operation in pickletools.opcodes}
-_NAMED_IMPORTS = frozenset({"GLOBAL", "INST"})
-_IMPORTS = _NAMED_IMPORTS | {"STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
-_NUMBER = re.compile(
-    rb"(?:\s*[+-]?(?:0[xob][0-9a-f_]+|[0-9_.]+(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)L?\s*|(?=\0))(?:\0|\n)", re.IGNORECASE
-)
-_KEY = re.compile(rb"\s*[+-]?[0-9_]+\s*(?:\0|\n)")
-_QUOTED = re.compile(rb"(?:'.*'|\".*\")\n")
-_LINES = {"INT": _NUMBER, "LONG": _NUMBER, "FLOAT": _NUMBER, "PUT": _KEY, "GET": _KEY, "STRING": _QUOTED}
-_MODULE = re.compile(rb"[\w\x80-\xff-]+(?:\.[\w\x80-\xff-]+)*\n")  # files with hyphens are importable
-_NAME = re.compile(rb".+\n")  # a module can answer to any
+_IMPORTS = NAMED_IMPORTS | {"STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
 _CALLS = frozenset({"REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"})
 _CHANGES = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS"})  # `sys.path`, for one
 _DEEDS = _CALLS | _CHANGES
+_TEXTS = frozenset(
+    {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
+)
+_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
+_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_UNKNOWN = "unknown"  # picklescan's word for what a pickle computes, which it calls dangerous
 _ENOUGH_OPERATIONS = 10_000  # that make sense one after the other: no other file has so many
 
 
@@ -34,70 +36,88 @@ def calls_something(file: IO[bytes]) -> bool:
     """Say whether a stream without a magic number is a pickle that imports something and calls or changes it.
 
     Pickles of the protocols 0 and 1 begin with any of fifty bytes, as texts do, and a pickle need not be whole to do
-    harm. So its operations are followed, with the number of values that each finds and leaves, until one does not fit.
+    harm. So its operations are followed, with the values that each finds and leaves, until one does not fit.
     """
     file.seek(0)
     try:
-        return _calls(_operations(file))
+        return _calls(operations_of(file))
     except Exception:  # noqa: BLE001  # not a pickle, or one that breaks off before it calls anything
         return False
     finally:
         file.seek(0)
 
 
-def _operations(file: IO[bytes]) -> Iterator[Any]:
-    """Read one pickle after another; ends in an error where there is none."""
-    while True:
-        operation = _OPERATIONS[file.read(1).decode("latin-1")]
-        if operation.name in _NAMED_IMPORTS:
-            _pass_line(file, _MODULE)
-            _pass_line(file, _NAME)
-        elif operation.name in _LINES:
-            _pass_line(file, _LINES[operation.name])
-        elif operation.arg:
-            operation.arg.reader(file)
-        yield operation
-
-
-def _pass_line(file: IO[bytes], form: re.Pattern[bytes]) -> None:
-    """Take a line as the unpickler does, less strict than ``pickletools``: numbers up to a zero byte, UTF-8."""
-    line = file.readline()
-    if not (line.endswith(b"\n") and form.match(line)):
-        raise ValueError(f"not {form.pattern!r}")
-
-
-def _calls(operations: Iterable[Any]) -> bool:
-    stack: list[Any] = []
-    has_imported = False
-    for operation in islice(operations, _ENOUGH_OPERATIONS):
+def _calls(operations: Iterable[tuple[Any, Any]]) -> bool:
+    machine, has_imported = _Machine(), False
+    for number, (operation, argument) in enumerate(operations, 1):
+        machine.follow(operation, argument)
         has_imported = has_imported or operation.name in _IMPORTS
-        if not _apply(stack, operation):
-            return False
-        if has_imported and operation.name in _DEEDS:
+        if number == _ENOUGH_OPERATIONS or (has_imported and operation.name in _DEEDS):
             return True
-        if operation.name == "STOP":
-            stack.clear()
-    return True
+    return False
 
 
-def _apply(stack: list[Any], operation: Any) -> bool:
-    """Take from the stack what an operation takes, and put what it puts; False when it does not find it there."""
-    taken = operation.stack_before
-    if pickletools.markobject in taken:
-        if pickletools.markobject not in stack:
-            return False
-        while stack.pop() is not pickletools.markobject:
-            pass
-        taken = taken[: taken.index(pickletools.markobject)]
-    if len(stack) < len(taken):
-        return False
-    del stack[len(stack) - len(taken) :]
-    stack.extend(operation.stack_after)
-    return True
+class _Machine:
+    """What an unpickler has on its stack and in its memo, as far as it is text: any may name a module.
+
+    The stack holds texts, marks, and None for every other value.
+    """
+
+    def __init__(self) -> None:
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def follow(self, operation: Any, argument: Any) -> tuple[str, str] | None:
+        """Do what an operation does; returns the module and the name that it imports.
+
+        Raises:
+            IndexError: it does not find what it takes.
+        """
+        imported = None
+        if operation.name in NAMED_IMPORTS:
+            imported = argument
+        elif operation.name == "STACK_GLOBAL":
+            module, name = self._stack[-2], self._stack[-1]
+            imported = _text(module) or _UNKNOWN, _text(name) or _UNKNOWN
+        self._move(operation, argument)
+        return imported
+
+    def _move(self, operation: Any, argument: Any) -> None:
+        if operation.name in _PUTS:
+            self._memo[argument] = self._stack[-1]
+        elif operation.name == "MEMOIZE":
+            self._memo[len(self._memo)] = self._stack[-1]
+        elif operation.name in _GETS:
+            self._stack.append(self._memo.get(argument))
+        elif operation.name in _TEXTS:
+            self._stack.append(argument)
+        elif operation.name == "DUP":
+            self._stack.append(self._stack[-1])
+        elif operation.name == "STOP":
+            self._stack.pop()
+            self._stack, self._memo = [], {}
+        else:
+            self._exchange(operation)
+
+    def _exchange(self, operation: Any) -> None:
+        taken = operation.stack_before
+        if pickletools.markobject in taken:
+            while self._stack.pop() is not pickletools.markobject:
+                pass
+            taken = taken[: taken.index(pickletools.markobject)]
+        for _ in taken:
+            self._stack.pop()
+        self._stack.extend(each if each is pickletools.markobject else None for each in operation.stack_after)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def imports_of(file: IO[bytes], name: str, suffix: str, *, must_parse: bool) -> tuple[set[tuple[str, str]], bool]:
     """Return what a pickle or array would import, each with ``dangerous`` or ``suspicious``, and if all was readable.
+
+    Nothing of it is held but texts that can name a module.
 
     Args:
         file: the stream.
@@ -105,50 +125,58 @@ def imports_of(file: IO[bytes], name: str, suffix: str, *, must_parse: bool) -> 
         suffix: of the file's name: PyTorch's older files are pickles with raw bytes behind them.
         must_parse: whether a stream that is no pickle at all counts as not readable.
     """
-    from picklescan.scanner import SafetyLevel  # type: ignore[import-untyped]
-
     try:
-        result = _scan(file, name, suffix)
-        is_readable = not result.scan_err
-        if must_parse and is_readable and not result.globals:
-            is_readable = _is_array(file) or _is_pickles(file)  # the scanner calls what it cannot parse harmless
-    except Exception:  # noqa: BLE001  # the scanner raises anything over damaged files
+        imports, is_whole = _read_imports(file, suffix)
+    except Exception:  # noqa: BLE001  # numpy raises anything over damaged headers
         return set(), False
-    worth = {SafetyLevel.Dangerous: "dangerous", SafetyLevel.Suspicious: "suspicious"}
-    found = {(f"{entry.module}.{entry.name}", worth[entry.safety]) for entry in result.globals if entry.safety in worth}
-    return found, is_readable
+    return _rated(imports, name), is_whole or not (imports or must_parse)
 
 
-def _scan(file: IO[bytes], name: str, suffix: str) -> Any:
-    from picklescan.scanner import scan_numpy, scan_pickle_bytes, scan_pytorch
-    from picklescan.torch import InvalidMagicError  # type: ignore[import-untyped]
-
-    if _is_array(file):
-        return scan_numpy(file, name)
-    if suffix in _TORCH_SUFFIXES:
-        try:
-            return scan_pytorch(file, name)
-        except InvalidMagicError:
-            file.seek(0)
-    return scan_pickle_bytes(file, name)
-
-
-def _is_array(file: IO[bytes]) -> bool:
+def _read_imports(file: IO[bytes], suffix: str) -> tuple[set[tuple[str, str]], bool]:
     file.seek(0)
-    head = file.read(len(ARRAY_MAGIC))
+    head = file.read(max(map(len, _TORCH_MAGIC)))
     file.seek(0)
-    return head == ARRAY_MAGIC
+    if head.startswith(ARRAY_MAGIC):
+        return _follow(file, None) if _passes_header(file) else (set(), True)
+    is_torch = suffix in _TORCH_SUFFIXES and head.startswith(_TORCH_MAGIC)
+    return _follow(file, _TORCH_PICKLES if is_torch else None)
 
 
-def _is_pickles(file: IO[bytes]) -> bool:
-    """Say whether a stream is pickles to its end."""
-    file.seek(0)
+def _passes_header(file: IO[bytes]) -> bool:
+    """Read the header of an array; returns whether a pickle is behind it."""
+    from numpy.lib import format as array_format
+
+    version = array_format.read_magic(file)
+    read = array_format.read_array_header_1_0 if version == (1, 0) else array_format.read_array_header_2_0
+    return bool(read(file)[2].hasobject)
+
+
+def _follow(file: IO[bytes], pickles: int | None) -> tuple[set[tuple[str, str]], bool]:
+    """Return what so many pickles, or all to the end, import before they break off, and whether they do not."""
+    imports: set[tuple[str, str]] = set()
+    machine, ended = _Machine(), 0
     try:
-        while True:
-            for _ in pickletools.genops(file):
-                pass
-            if not file.read(1):
-                return True
-            file.seek(-1, 1)
-    except ValueError:
-        return False
+        for operation, argument in operations_of(file):
+            imported = machine.follow(operation, argument)
+            if imported:
+                imports.add(imported)
+            ended += operation.name == "STOP"
+            if ended == pickles:
+                break
+    except Exception:  # noqa: BLE001  # no operation, one that does not fit, a file that cannot be read
+        return imports, False
+    return imports, True
+
+
+def _rated(imports: set[tuple[str, str]], name: str) -> set[tuple[str, str]]:
+    """Let picklescan say of each import what it thinks of it: of a small pickle that has nothing else in it."""
+    from picklescan.scanner import SafetyLevel, scan_pickle_bytes  # type: ignore[import-untyped]
+
+    worth = {SafetyLevel.Dangerous: "dangerous", SafetyLevel.Suspicious: "suspicious"}
+    result = scan_pickle_bytes(io.BytesIO(b"".join(map(_import, sorted(imports))) + b"N."), name)
+    return {(f"{entry.module}.{entry.name}", worth[entry.safety]) for entry in result.globals if entry.safety in worth}
+
+
+def _import(names: tuple[str, str]) -> bytes:
+    encoded = [text.encode("utf-8", "surrogatepass") for text in names]
+    return b"".join(b"X" + struct.pack("<I", len(each)) + each for each in encoded) + b"\x930"
