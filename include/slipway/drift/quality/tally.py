@@ -120,7 +120,8 @@ def _area(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Estimat
     value = float((beaten * positives).sum() / m)
     of_positives = float((positives * (beaten - value) ** 2).sum() / max(m - 1, 1))
     of_negatives = float((negatives * (beating - value) ** 2).sum() / max(n - 1, 1))
-    known = of_positives > 0 and of_negatives > 0
+    # Of one place alone rounding would leave a spread.
+    known = np.ptp(beaten[positives > 0]) > 0 and np.ptp(beating[negatives > 0]) > 0
     return area(value, math.sqrt(of_positives / m + of_negatives / n) if known else 0.0, m, n)
 
 

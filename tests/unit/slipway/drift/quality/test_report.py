@@ -92,6 +92,13 @@ def test_an_area_of_a_few_rows_of_a_class_is_no_verdict() -> None:
     assert judge_quality({WHOLE: ranked([0.1], [0.5, 0.6, 0.7])}, policy(expect=AREA), 0.01)[1][0].kept is None
 
 
+def test_an_area_of_positives_with_one_score_has_no_spread_whatever_rounding_leaves() -> None:
+    whole = ranked([0.9] * 12, [0.1] * 700 + [0.95] * 300)
+    assert verdict(whole, expect=(("areaUnderROC", ">=", 0.65),)) is QualityVerdict.INCONCLUSIVE
+    turned = ranked([0.05] * 300 + [0.9] * 700, [0.1] * 12)
+    assert verdict(turned, expect=(("areaUnderROC", ">=", 0.65),)) is QualityVerdict.INCONCLUSIVE
+
+
 def test_an_area_without_a_fault_is_as_certain_as_its_smaller_class_has_rows() -> None:
     for rows, found in ((10, None), (500, True)):
         whole = ranked(np.linspace(0.6, 0.9, rows).tolist(), np.linspace(0.1, 0.4, 5000).tolist())
