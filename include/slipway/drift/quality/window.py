@@ -49,9 +49,9 @@ def measure_quality(
     """Measure one window.
 
     Memory grows with the calls of the window by key, time, answer and slices of each row, not by what else was sent.
-    With ``policy.key`` an outcome may belong to a call after the window, or to one that a canary answered: keys and
-    times of those are read too, as far as the latest outcome and ``policy.wait`` reach, and kept where the window has
-    their key.
+    With ``policy.key`` an outcome may belong to a call after the window, to one that a canary answered, or to one in an
+    object that began before the window: keys and times of those are read too, as far as the latest outcome and
+    ``policy.wait`` reach, and kept where the window has their key.
 
     Args:
         store: Where the captures lie.
@@ -70,7 +70,10 @@ def measure_quality(
     if found and policy.key and len(labels):
         last = _latest(labels, until, policy)
         others = [each for each in store.variants() if each not in variants]
-        rivals = store.captures(others, since, last) + store.captures(variants, until, last)
+        # An object is named after its first call, and none spans two hours: one of the hour may reach into the window.
+        hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        own = store.captures(variants, hour, since) + store.captures(variants, until, last)
+        rivals = store.captures(others, hour, last) + own
     tallies = measure(_batches(store, found, schema), labels, schema, policy, _batches(store, rivals, schema))
     verdict, bounds, slices = judge_quality(tallies, policy, alpha)
     return QualityReport(

@@ -93,7 +93,15 @@ class World:
         body = make_reference(frame, frame.x).to_bytes()
         self.s3.put_object(Bucket=BUCKET, Key="models/flights-delay/v1/slipway/baseline.json", Body=body)
 
-    def capture(self, frame: pd.DataFrame, at: datetime, *, garbage: int = 0, variant: str | None = None) -> None:
+    def capture(
+        self,
+        frame: pd.DataFrame,
+        at: datetime,
+        *,
+        garbage: int = 0,
+        variant: str | None = None,
+        began: datetime | None = None,
+    ) -> None:
         columns, data = list(frame.columns), frame.to_numpy(dtype=object).tolist()
         lines = [
             record(
@@ -104,7 +112,7 @@ class World:
             for i in range(0, len(data), 100)
         ] + ["garbage"] * garbage
         variant = variant or self.release.id
-        key = f"captures/flights-prod/{variant}/{at:%Y/%m/%d/%H/%M-%S}-000-{len(lines)}.jsonl"
+        key = f"captures/flights-prod/{variant}/{began or at:%Y/%m/%d/%H/%M-%S}-000-{len(lines)}.jsonl"
         self.s3.put_object(Bucket=BUCKET, Key=key, Body="\n".join(lines).encode())
 
     def outcomes(self, frame: pd.DataFrame, at: datetime, *, name: str = "a", wrong: float = 0.0) -> None:
@@ -537,6 +545,23 @@ def test_outcomes_of_other_calls_with_the_same_key_are_not_held_against_the_wind
     world.capture(asked, NOON - timedelta(hours=hours), variant=variant)  # not old enough to be counted, or a canary's
     world.outcomes(asked, NOON - timedelta(hours=9), name="b", wrong=2.0)
     world.run(NOON)
+    assert (world.quality["verdict"], world.quality["calls"], world.quality["rows"]) == ("GOOD", 500, 500)
+
+
+@pytest.mark.parametrize("variant", [None, "ffffffffffff"])
+def test_a_call_of_the_window_in_an_object_that_began_before_it_keeps_its_outcome(
+    world: World, variant: str | None
+) -> None:
+    world.log_baseline(rows(10_000))
+    world.with_outcomes()
+    half_past = NOON + timedelta(minutes=30)
+    since = half_past - timedelta(hours=72)
+    asked = rows(500, seed=2)
+    world.capture(asked, since + timedelta(minutes=5))
+    world.outcomes(asked, since + timedelta(minutes=6))
+    world.capture(asked, since + timedelta(minutes=10), variant=variant, began=since - timedelta(minutes=2))
+    world.outcomes(asked, since + timedelta(hours=10), name="b", wrong=2.0)
+    world.run(half_past)
     assert (world.quality["verdict"], world.quality["calls"], world.quality["rows"]) == ("GOOD", 500, 500)
 
 
