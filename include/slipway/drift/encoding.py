@@ -123,10 +123,10 @@ def _column_to_json(column: ColumnProfile) -> dict[str, Any]:
         "infinite": column.infinite,
         "moments": {
             "count": moments.count,
-            "mean": moments.mean,
-            "squares": moments.squares,
-            "minimum": moments.minimum if math.isfinite(moments.minimum) else None,
-            "maximum": moments.maximum if math.isfinite(moments.maximum) else None,
+            "mean": _finite(moments.mean),
+            "squares": _finite(moments.squares),
+            "minimum": _finite(moments.minimum),
+            "maximum": _finite(moments.maximum),
         },
     }
 
@@ -146,15 +146,24 @@ def _column_from_json(column: Mapping[str, Any]) -> ColumnProfile:
         counts=counts,
         moments=Moments(
             count=int(moments["count"]),
-            mean=float(moments["mean"]),
-            squares=float(moments["squares"]),
-            minimum=math.inf if moments["minimum"] is None else float(moments["minimum"]),
-            maximum=-math.inf if moments["maximum"] is None else float(moments["maximum"]),
+            mean=_number(moments["mean"], math.nan),
+            squares=_number(moments["squares"], math.inf),
+            minimum=_number(moments["minimum"], math.inf),
+            maximum=_number(moments["maximum"], -math.inf),
         ),
         missing=int(column["missing"]),
         infinite=int(column["infinite"]),
         mismatched=int(column["mismatched"]),
     )
+
+
+def _finite(number: float) -> float | None:
+    """JSON has no infinite numbers."""
+    return number if math.isfinite(number) else None
+
+
+def _number(stored: Any, infinite: float) -> float:
+    return infinite if stored is None else float(stored)
 
 
 def _counts(document: Mapping[str, Any]) -> dict[str, int]:

@@ -24,7 +24,7 @@ from slipway.drift.profile import CategoryProfile, ColumnProfile, NumericProfile
 from slipway.drift.reference import MODEL_MONITOR, Reference
 from slipway.drift.run_report import RunReport
 from slipway.drift.schema import Column, Kind, ModelSchema
-from slipway.drift.statistics.counts import shares
+from slipway.drift.statistics.counts import redrawn, shares
 from slipway.errors import InvalidInputError
 
 #: ``Simple`` and ``Robust`` distance of :mod:`slipway.drift.statistics.l_infinity`, or the test of
@@ -311,9 +311,9 @@ def _feature(name: str, kind: Kind, column: ColumnProfile, bins: Bins) -> dict[s
         moments = column.moments
         entry["numerical_statistics"] = {
             "common": common,
-            "mean": moments.mean,
-            "sum": moments.mean * moments.count,
-            "std_dev": moments.standard_deviation,
+            "mean": _finite(moments.mean),
+            "sum": _finite(moments.mean * moments.count),
+            "std_dev": _finite(moments.standard_deviation),
             "min": moments.minimum if moments.count else None,
             "max": moments.maximum if moments.count else None,
             "distribution": {"kll": {"buckets": _buckets(column, bins), "sketch": {"parameters": {}, "data": []}}},
@@ -337,10 +337,10 @@ def _buckets(column: NumericProfile, bins: NumericBins) -> list[dict[str, float]
     low, high = column.moments.minimum, column.moments.maximum
     if not column.moments.count or not bins.edges:
         return []
-    borders = np.linspace(low, high, _SKETCH_BUCKETS + 1)
     edges = np.asarray([min(low, bins.edges[0]), *bins.edges, max(high, bins.edges[-1])])
     cumulative = np.concatenate(([0.0], np.cumsum(shares(column.counts))))
-    heights = np.interp(borders, edges, cumulative) * column.moments.count
+    borders, below = redrawn(edges, cumulative, low, high, _SKETCH_BUCKETS)
+    heights = below * column.moments.count
     heights[0], heights[-1] = 0.0, column.moments.count
     return [
         {
@@ -387,6 +387,11 @@ def _read_numbers(
         present, float(numeric["mean"]), spread * spread * present, float(numeric["min"]), float(numeric["max"])
     )
     return NumericBins(tuple(edges)), NumericProfile(counts, moments, int(numeric["common"]["num_missing"]))
+
+
+def _finite(number: float) -> float | None:
+    """JSON has no infinite numbers, as the spread of values near the largest double is one."""
+    return number if math.isfinite(number) else None
 
 
 def _inferred(kind: Kind) -> InferredType:

@@ -20,7 +20,7 @@ class Moments:
     count: int = 0
     mean: float = 0.0
     squares: float = 0.0
-    """Sum of squared deviations from the mean."""
+    """Sum of squared deviations from the mean; infinite where it is beyond the largest float."""
     minimum: float = math.inf
     maximum: float = -math.inf
 
@@ -31,6 +31,8 @@ class Moments:
             return cls()
         with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float: the spread is infinite
             mean = float(values.mean())
+            if not math.isfinite(mean):  # their sum is too large, not their mean
+                mean = float(np.clip((values / values.size).sum(), values.min(), values.max()))
             apart = values - mean
             squares = float(np.square(apart, out=apart).sum())
         return cls(values.size, mean, squares, float(values.min()), float(values.max()))
@@ -48,10 +50,12 @@ class Moments:
     def merge(self, other: Moments) -> Moments:
         """Moments of both sets of values together."""
         count = self.count + other.count
-        if count == 0:
-            return self
+        if not (self.count and other.count):
+            return self if self.count else other
         apart = other.mean - self.mean
         mean = self.mean + apart * other.count / count
+        if not math.isfinite(mean):  # what is between is too large, not the mean
+            mean = self.mean * (self.count / count) + other.mean * (other.count / count)
         squares = self.squares + other.squares + apart * apart * self.count * other.count / count
         low, high = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
         return Moments(count, mean, squares, low, high)

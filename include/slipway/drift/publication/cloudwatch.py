@@ -79,7 +79,7 @@ def model_monitor_metrics(report: RunReport, schedule: str) -> list[Datum]:
     for column, values in report.measures.items():
         name = re.sub(r"[^\x21-\x7e]", "_", column)
         data.append(_datum(report, f"feature_non_null_{name}", 1 - values.get("missing_rate", 0.0), dimensions))
-        if values.get("count"):
+        if values.get("count") and "mean" in values:
             data.append({**_datum(report, f"feature_data_{name}", None, dimensions), "StatisticValues": _set(values)})
     for column, effect in effects(report).items():
         name = re.sub(r"[^\x21-\x7e]", "_", column)

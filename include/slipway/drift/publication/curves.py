@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from slipway.drift.bins import Bins, NumericBins
 from slipway.drift.profile import CategoryProfile, ColumnProfile, NumericProfile
-from slipway.drift.statistics.counts import shares
+from slipway.drift.statistics.counts import redrawn, shares
 
 _BARS = 40
 _CATEGORIES = 25
@@ -41,24 +41,23 @@ def _numeric(before: NumericProfile, after: NumericProfile | None, bins: Numeric
     edges = np.asarray(bins.edges)
     if len(edges) < 2 or before.moments.minimum == before.moments.maximum:
         return {}
-    grid = np.linspace(edges[0], edges[-1], _BARS + 1)
-    drawn = [_bars(column, edges, grid) for column in (before, after) if column is not None]
+    middles, baseline = _bars(before, edges)
+    window = _bars(after, edges)[1] if after is not None else []
     low, high = _outside(after)
     return {
         "kind": "numeric",
-        "x": ((grid[:-1] + grid[1:]) / 2).tolist(),
-        "baseline": drawn[0].tolist(),
-        "window": drawn[1].tolist() if after is not None else [],
+        "x": middles,
+        "baseline": baseline,
+        "window": window,
         "below": low,
         "above": high,
     }
 
 
-def _bars(column: NumericProfile, edges: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Percent in each bar; the mass of a bin lies evenly between its borders."""
-    cumulative = np.cumsum(shares(column.counts))[:-1]
-    heights: NDArray[np.float64] = 100 * np.diff(np.interp(grid, edges, cumulative))
-    return heights
+def _bars(column: NumericProfile, edges: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """The middle of each bar and the percent in it."""
+    borders, below = redrawn(edges, np.cumsum(shares(column.counts))[:-1], edges[0], edges[-1], _BARS)
+    return (borders[:-1] / 2 + borders[1:] / 2).tolist(), (100 * np.diff(below)).tolist()
 
 
 def _outside(column: NumericProfile | None) -> tuple[float, float]:

@@ -26,9 +26,10 @@ def wasserstein_distance(
         standard_deviation: The baseline's, in the unit of ``edges``.
 
     Returns:
-        The distance in standard deviations; NaN when a histogram is empty or the baseline does not vary.
+        The distance in standard deviations; NaN when a histogram is empty or the baseline does not vary, or beyond
+        all doubles.
     """
-    if baseline.sum() == 0 or window.sum() == 0 or not standard_deviation > 0:
+    if baseline.sum() == 0 or window.sum() == 0 or not 0 < standard_deviation < np.inf:
         return float("nan")
     apart = np.abs(np.cumsum(shares(baseline)) - np.cumsum(shares(window)))
     # apart[i] is the gap of the two curves at edges[i]; between two edges it goes linearly from one to the next.

@@ -15,6 +15,7 @@ from slipway.drift.training import baseline_file, make_reference
 from slipway.errors import InvalidInputError
 from tests.unit.slipway.drift.older_baseline import older_baseline
 
+LARGEST = float(np.finfo(np.float64).max)
 WEEKLY = DriftPolicy(runs_per_year=52)
 
 
@@ -137,6 +138,19 @@ def test_what_cannot_be_learned_is_said():
 def test_damaged_and_newer_files_are_refused(damage):
     with pytest.raises(InvalidInputError):
         read_reference(damage)
+
+
+@pytest.mark.parametrize("values", [[1.0] * 999 + [LARGEST], [LARGEST] * 1000, [LARGEST, -LARGEST] * 500])
+def test_the_largest_doubles_can_be_stored(values):
+    reference = make_reference(pd.DataFrame({"x": values}))
+    again = read_reference(reference.to_bytes())
+    assert again.to_bytes() == reference.to_bytes()
+    moments = again.baseline.profile.columns["x"].moments
+    assert (moments.count, moments.maximum) == (1000, LARGEST)
+    assert moments.mean == pytest.approx(float(np.mean(np.array(values) / 1000)) * 1000)
+    assert moments == reference.baseline.profile.columns["x"].moments
+    window = profile_batch(pa.record_batch({"x": values}), again.bins)
+    assert judge(again.baseline, window, WEEKLY).verdict is DriftVerdict.STABLE
 
 
 def test_it_is_plain_json():

@@ -565,6 +565,23 @@ def test_a_call_of_the_window_in_an_object_that_began_before_it_keeps_its_outcom
     assert (world.quality["verdict"], world.quality["calls"], world.quality["rows"]) == ("GOOD", 500, 500)
 
 
+def test_the_largest_double_in_place_of_what_is_missing_ends_no_task(world: World) -> None:
+    largest = 1.7976931348623157e308
+    frame = rows(10_000)
+    frame.loc[::500, "x"] = largest
+    frame.loc[1::500, "x"] = -largest
+    world.log_baseline(frame)
+    world.capture(frame[:3000], NOON - timedelta(hours=1))
+    world.capture(frame[3000:6000], NOON - timedelta(hours=2))
+    found = world.run(NOON)
+    assert found.status == "STABLE"
+    page = world.read("drift/flights/reports/latest.html")
+    assert page
+    statistics = json.loads(world.read("drift/flights/model_monitor/statistics.json"), parse_constant=pytest.fail)
+    (x,) = [each for each in statistics["features"] if each["name"] == "x"]
+    assert x["numerical_statistics"]["max"] == largest
+
+
 def test_quality_that_fails_is_told_once_and_drift_is_published_all_the_same(world: World) -> None:
     world.with_policy(on_drift="notify")
     world.log_baseline(rows(10_000))

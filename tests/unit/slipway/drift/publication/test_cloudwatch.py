@@ -74,6 +74,15 @@ def test_a_value_that_cloudwatch_refuses_does_not_keep_the_others_from_it() -> N
     assert names == ["feature_non_null_x", "feature_non_null_y", "feature_data_y"]
 
 
+def test_a_column_whose_mean_is_not_known_keeps_its_other_metrics() -> None:
+    known = {"count": 2.0, "minimum": 0.0, "maximum": 1.0, "missing_rate": 0.25}
+    data = model_monitor_metrics(run(0, [finding("x", 0.2)], measures={"x": known}), "s")
+    assert [(each["MetricName"], each["Value"]) for each in data] == [
+        ("feature_non_null_x", 0.75),
+        ("feature_baseline_drift_x", 0.2),
+    ]
+
+
 def test_the_share_of_unreadable_calls_is_one_of_calls() -> None:
     facts = {"rows": 1000, "calls": 10, "rejected": {"bad_request": 10, "error_answer": 80}}
     assert values(run(0, [], status=Status.UNREADABLE, **facts))["UnreadableShare"] == 0.5
