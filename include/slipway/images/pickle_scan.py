@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
-from slipway.errors import ModelNotDeployableError
+from slipway.errors import ModelNotDeployableError, SlipwayError
 from slipway.images.pickle_stream import ARRAY_MAGIC, PICKLE_MAGIC, calls_something, imports_of
 from slipway.images.wrapping import (
     HEAD_BYTES,
@@ -117,9 +117,10 @@ def scan_model(model_dir: Path, *, policy: Policy = "warn") -> ScanReport:
 
     Raises:
         ModelNotDeployableError: under ``refuse``; names files and imports.
+        StorageUnavailableError: what a file holds does not fit onto the disk beside the model.
     """
     paths = [] if policy == "off" else sorted(model_dir.rglob("*"))
-    scans = [_scan(path, path.relative_to(model_dir).as_posix()) for path in paths if _is_own_file(path)]
+    scans = [_scan(path, model_dir) for path in paths if _is_own_file(path)]
     named = [scan for scan in scans if scan.is_worth_naming or not scan.is_readable]
     report = ScanReport(
         scanner=f"picklescan {version('picklescan')}",
@@ -154,11 +155,11 @@ def _is_own_file(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _scan(path: Path, name: str) -> _FileScan:
-    scan = _FileScan(name)
+def _scan(path: Path, model_dir: Path) -> _FileScan:
+    scan = _FileScan(path.relative_to(model_dir).as_posix(), model_dir.resolve().parent)
     try:
         with path.open("rb") as file:
-            scan.look(file, name)
+            scan.look(file, scan.name)
     except (OSError, WrappingError):
         scan.is_readable = False
     return scan
@@ -167,9 +168,9 @@ def _scan(path: Path, name: str) -> _FileScan:
 class _FileScan:
     """One file of the model, with all that is in it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         self.name = name
-        self._allowance = Allowance()
+        self._allowance = Allowance(folder)
         self.imports: set[tuple[str, str]] = set()
         self.is_readable = True
         self.is_worth_naming = False
@@ -218,6 +219,11 @@ class _FileScan:
                 return self._look_at_members(file, tar_members, depth)
             if is_zip(file, head):
                 return self._look_at_members(file, zip_members, depth)
+        except SlipwayError:
+            raise
+        except WrappingError:
+            self.is_readable = False
+            return True
         except Exception:  # noqa: BLE001  # damaged archives raise anything
             is_chance = not begins_wrapped(head)
             self.is_readable &= is_chance
@@ -245,6 +251,8 @@ class _FileScan:
                 try:
                     with member.open() as content:
                         self.look(content, member.name, depth + 1, member.size_bytes)
+                except SlipwayError:
+                    raise
                 except Exception:  # noqa: BLE001  # an unknown compression, a damaged header
                     self.is_readable = False
         return True

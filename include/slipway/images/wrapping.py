@@ -11,11 +11,13 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
+
+from slipway.errors import StorageUnavailableError
 
 HEAD_BYTES = tarfile.BLOCKSIZE  # the least that tells every kind apart
 INFLATED_LIMIT_BYTES = 8 << 30  # more than this from one file is a bomb, not a model
@@ -35,9 +37,14 @@ class WrappingError(Exception):
 
 
 class Allowance:
-    """How much one file may turn into, whatever is in it."""
+    """How much one file may turn into, whatever is in it.
 
-    def __init__(self) -> None:
+    Args:
+        folder: where what is inflated may lie meanwhile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._bytes, self._members = INFLATED_LIMIT_BYTES, MEMBERS_LIMIT
 
     def spend(self, size_bytes: int) -> None:
@@ -120,20 +127,47 @@ def inflated(file: IO[bytes], how: Compressed, allowance: Allowance) -> Iterator
 
     Raises:
         WrappingError: it is more than one file may turn into.
+        StorageUnavailableError: the disk does not take it.
     """
-    with tempfile.TemporaryFile() as content:
-        is_whole = True
+    with _disk_errors(allowance.folder):
+        content = cast("IO[bytes]", tempfile.TemporaryFile(dir=allowance.folder))  # noqa: SIM115  # see below
+    try:
+        yield content, _inflate(file, how, allowance, content)
+    finally:
+        with suppress(OSError):  # a full disk refuses once more what is still in the buffer
+            content.close()
+
+
+def _inflate(file: IO[bytes], how: Compressed, allowance: Allowance, content: IO[bytes]) -> bool:
+    """Write out what a file holds, up to where it is damaged; returns whether that is all."""
+    stream = None
+    while True:
         try:
-            stream = how.open(file)
-            while chunk := stream.read(_CHUNK_BYTES):
-                allowance.spend(len(chunk))
-                content.write(chunk)
-        except WrappingError:
-            raise
+            stream = stream or how.open(file)
+            chunk = stream.read(_CHUNK_BYTES)
         except Exception:  # noqa: BLE001  # five libraries raise a dozen kinds over damaged files
             is_whole = False
+            break
+        if not chunk:
+            is_whole = True
+            break
+        allowance.spend(len(chunk))
+        with _disk_errors(allowance.folder):
+            content.write(chunk)
+    with _disk_errors(allowance.folder):
         content.seek(0)
-        yield cast("IO[bytes]", content), is_whole
+    return is_whole
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Say what this machine's disk refuses: it says nothing about the model."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailableError(
+            f"no room to look into a compressed file of the model: {folder}: {error.strerror or error}. Make room there"
+        ) from error
 
 
 def is_zip(file: IO[bytes], head: bytes) -> bool:

@@ -27,7 +27,7 @@ import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
 
-from slipway.errors import ModelNotDeployableError
+from slipway.errors import ModelNotDeployableError, StorageUnavailableError
 from slipway.images.pickle_scan import Finding, ScanReport, enforce, scan_model
 
 
@@ -301,7 +301,27 @@ def test_an_archive_of_too_many_files_is_not_gone_through(tmp_path: Path, monkey
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
         for number in range(4):
             archive.writestr(str(number), "harmless")
-    assert scan_model(tmp_path).unreadable == ("many.zip",)
+    (tmp_path / "many.sh").write_bytes(b"#!/bin/sh\n" + (tmp_path / "many.zip").read_bytes())
+    assert scan_model(tmp_path).unreadable == ("many.sh", "many.zip")
+
+
+@pytest.mark.parametrize("size_bytes", [100, 3 << 20])  # written at the end, or at once
+@pytest.mark.parametrize("pack", ["gzip", "zlib", "tar.gz", "zip in zip", "gzip in zip"])
+def test_a_full_disk_is_not_the_models_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: str, size_bytes: int
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "data").write_bytes(PACKED[pack](os.urandom(size_bytes)))
+    folders: list[Path] = []
+
+    def full(*, dir: Path) -> object:  # noqa: A002
+        folders.append(dir)
+        return Path("/dev/full").open("r+b")
+
+    monkeypatch.setattr("slipway.images.wrapping.tempfile.TemporaryFile", full)
+    with pytest.raises(StorageUnavailableError, match="No space left on device"):
+        scan_model(tmp_path / "model", policy="refuse")
+    assert folders == [tmp_path]
 
 
 def test_a_bomb_in_an_archive_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
