@@ -90,7 +90,8 @@ class _Machine:
         elif operation.name in _GETS:
             self._stack.append(self._memo.get(argument))
         elif operation.name in _TEXTS:
-            self._stack.append(argument)
+            is_text = "UNICODE" in operation.name or (argument or "").isascii()  # else it depends on who loads it
+            self._stack.append(argument if is_text else None)
         elif operation.name == "DUP":
             self._stack.append(self._stack[-1])
         elif operation.name == "STOP":
@@ -105,9 +106,13 @@ class _Machine:
             while self._stack.pop() is not pickletools.markobject:
                 pass
             taken = taken[: taken.index(pickletools.markobject)]
+        lowest = None
         for _ in taken:
-            self._stack.pop()
-        self._stack.extend(each if each is pickletools.markobject else None for each in operation.stack_after)
+            lowest = self._stack.pop()
+        if operation.name in _CHANGES or operation.name == "BUILD":
+            self._stack.append(lowest)  # a text too, when there is nothing to change it by
+        else:
+            self._stack.extend(each if each is pickletools.markobject else None for each in operation.stack_after)
 
 
 def _text(value: Any) -> str | None:

@@ -10,6 +10,7 @@ import os
 import pickle
 import random
 import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -143,3 +144,103 @@ def test_a_file_that_is_no_pickle_is_not_held(start: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak_bytes < 8 << 20
+
+
+class Anything:
+    """Takes every call and change, and counts them."""
+
+    deeds = 0
+
+    def __init__(self, *_: object) -> None:
+        Anything.deeds += 1
+
+    __setstate__ = __setitem__ = append = add = __init__
+
+
+class Watched(pickle.Unpickler):
+    """Notes what it is asked to import, in place of importing it."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="utf-8")
+        self.asked: set[tuple[str, str]] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        self.asked.add((module, name))
+        return Anything
+
+    def persistent_load(self, _: object) -> Any:
+        return None
+
+
+PIECES = (
+    *(b"N", b"0", b"1", b"2", b"(", b")", b"]", b"}", b"\x8f", b"l", b"d", b"t", b"a", b"e", b"s", b"u", b"\x90", b"b"),
+    *(
+        b"\x85",
+        b"\x86",
+        b"\x87",
+        b"\x91",
+        b"R",
+        b"\x81",
+        b"\x92",
+        b"o",
+        b"Q",
+        b"\x88",
+        b"\x93",
+        b"\x93",
+        b"\x93",
+        b"\x94",
+    ),
+    *(b"p0\n", b"p 1\0x\n", b"q\x01", b"r\x02\0\0\0", b"g0\n", b"g1\0\n", b"h\x00", b"h\x01", b"j\x02\0\0\0", b"\x94"),
+    *(
+        b"I1\n",
+        b"I\0\n",
+        b"I0x_f\n",
+        b"L1L\n",
+        b"F.5\0x\n",
+        b"F-Infinity\n",
+        b"Pid\\x\n",
+        b"K\x01",
+        b"J\xff\0\0\0",
+        b"\x8a\x00",
+    ),
+    *(
+        b"S'posix'\n",
+        b'S"system"\n',
+        "S'é'\n".encode(),
+        b"Vposix\n",
+        b"V\\u006f\n",
+        b"U\x02os",
+        b"T\x02\0\0\0os",
+        b"C\x01x",
+    ),
+    *(b"\x8c\x02os", b"\x8c\x06system", b"X\x04\0\0\0eval", b"\x8d\x04" + bytes(7) + b"exec", b"B\x01\0\0\0x"),
+    *(
+        b"cos\nsystem\n",
+        b"(iposix\nsystem\n",
+        "cbuiltins\né v\n".encode(),
+        b"chy-phen\nname\n",
+        b"\x80\x02",
+        b"\x80\x04",
+    ),
+)
+DEPENDS = {"é": "unknown"}  # on the encoding that is given to the unpickler
+
+
+def test_all_that_the_unpickler_would_import_is_found() -> None:
+    chance = random.Random(0)
+    asked = 0
+    for _ in range(5000):
+        weight_of_texts = chance.choice((0, 6))
+        pieces = [chance.choice(PIECES) for _ in range(chance.randrange(1, 25))]
+        pieces[:0] = [b"\x8c\x02os", b"\x8c\x06system"] * chance.randrange(1 + weight_of_texts)
+        content = b"".join(pieces) + b"."
+        unpickler, before = Watched(content), Anything.deeds
+        with suppress(Exception):
+            unpickler.load()
+        found = {name for name, _ in imports(content)[0]}
+        asked_for = [[DEPENDS.get(each, each) for each in names] for names in unpickler.asked]
+        assert {".".join(names) for names in asked_for} <= found, content
+        assert calls_something(io.BytesIO(content)) >= (Anything.deeds > before), content
+        asked += len(unpickler.asked)
+    assert asked > 500
+    assert Anything.deeds > 100
