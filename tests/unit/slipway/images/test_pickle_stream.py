@@ -222,6 +222,11 @@ PIECES = (
         b"\x80\x02",
         b"\x80\x04",
     ),
+    *(
+        b"cos\nsystem\n" + deed
+        for deed in (b")R", b")\x81", b")}\x92", b"Na", b"(Ne", b"NNs", b"(NNu", b"(N\x90", b"Nb")
+    ),
+    b"(cos\nsystem\nNo",
 )
 DEPENDS = {"é": "unknown"}  # on the encoding that is given to the unpickler
 
@@ -242,5 +247,5 @@ def test_all_that_the_unpickler_would_import_is_found() -> None:
         assert {".".join(names) for names in asked_for} <= found, content
         assert calls_something(io.BytesIO(content)) >= (Anything.deeds > before), content
         asked += len(unpickler.asked)
-    assert asked > 500
-    assert Anything.deeds > 100
+    assert asked > 1000, asked
+    assert Anything.deeds > 500, Anything.deeds
