@@ -5,9 +5,12 @@ A threshold that is off by a single rounding step changes the answer to almost n
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_NODES = 2000
 
@@ -42,11 +45,8 @@ def boundary_rows(
     nodes = np.flatnonzero(free[flat["feature"]])
     if len(nodes) > max_nodes:
         nodes = generator.choice(nodes, size=max_nodes, replace=False)
-    chosen = set(nodes.tolist())
     rows: list[tuple[int, np.ndarray]] = []
-    for node, limits in _paths(flat):
-        if node not in chosen:
-            continue
+    for node, limits in _paths(flat, np.sort(nodes)):
         suitable = _suitable(base, free, limits)
         if not len(suitable):
             continue
@@ -69,23 +69,28 @@ def _suitable(base: np.ndarray, free: np.ndarray, limits: _Limits) -> np.ndarray
     return np.flatnonzero(suits)
 
 
-def _paths(flat: dict[str, Any]) -> list[tuple[int, _Limits]]:
-    """Return every inner node that is not split by category, with the limits of the path to it."""
+def _paths(flat: dict[str, Any], nodes: np.ndarray) -> Iterator[tuple[int, _Limits]]:
+    """Return the nodes with the limits of the path to them, without those that a split by category leads to or is."""
     by_category = np.zeros(len(flat["feature"]), bool)
     if "members" in flat:
         by_category = np.diff(flat["member_starts"]) > 0
-    found: list[tuple[int, _Limits]] = []
-    waiting: list[tuple[int, _Limits]] = [(int(root), {}) for root in flat["roots"]]
-    while waiting:
-        node, limits = waiting.pop()
-        if node < 0 or by_category[node]:
-            continue
-        found.append((node, limits))
-        feature, threshold = int(flat["feature"][node]), float(flat["threshold"][node])
-        low, high = limits.get(feature, (-np.inf, np.inf))
-        waiting.append((int(flat["left"][node]), {**limits, feature: (low, min(high, threshold))}))
-        waiting.append((int(flat["right"][node]), {**limits, feature: (max(low, threshold), high)}))
-    return found
+    parent = np.full(len(flat["feature"]), -1)
+    for children in (flat["left"], flat["right"]):
+        inner = np.flatnonzero(children >= 0)
+        parent[children[inner]] = inner
+    for node in nodes.tolist():
+        limits: _Limits = {}
+        child, above = node, int(parent[node])
+        excluded = bool(by_category[node])
+        while above >= 0 and not excluded:
+            feature, threshold = int(flat["feature"][above]), float(flat["threshold"][above])
+            low, high = limits.get(feature, (-np.inf, np.inf))
+            is_left = flat["left"][above] == child
+            limits[feature] = (low, min(high, threshold)) if is_left else (max(low, threshold), high)
+            excluded = bool(by_category[above])
+            child, above = above, int(parent[above])
+        if not excluded:
+            yield node, limits
 
 
 def _floor32(value: float) -> np.float32:

@@ -19,6 +19,8 @@ Row = list[Any]
 _FLOAT_EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-300, 5e-324, 1e6, -1e6, 1e38, 3.5e38, -3.5e38, 1e300, -1.7e308]
 _FLOAT_ODD = [None, math.inf, -math.inf]
 _LARGEST_MILD = 1e38
+_LARGEST_SINGLE = float(np.finfo(np.float32).max)
+_JSON_TYPES: dict[str, type] = {"string": str, "boolean": bool, "long": int, "integer": int}
 _INTEGER_EDGES = {
     "long": [0, 1, -1, 2**31, -(2**31) - 1, 2**53, 2**53 + 1, -(2**63), 2**63 - 1],
     "integer": [0, 1, -1, 2**31 - 1, -(2**31)],
@@ -39,13 +41,22 @@ class Probes:
         Column names.
     ordinary
         Rows as they come in practice; the compiled model must answer these itself.
-    odd
-        Rows with one unusual value each; they are compared one at a time, because one of them can fail a whole request.
+    alone
+        Rows with nulls, infinities, several unusual values or a number beyond 32 bits. Both engines are asked about
+        them one at a time, because one of them can fail a whole request or change the type of a column.
+    in_company
+        Rows with one unusual value of its column's own type. The original may be asked about many of them at once.
     """
 
     names: list[str]
     ordinary: list[Row]
-    odd: list[Row] = field(default_factory=list)
+    alone: list[Row] = field(default_factory=list)
+    in_company: list[Row] = field(default_factory=list)
+
+    @property
+    def odd(self) -> list[Row]:
+        """All rows with something unusual."""
+        return [*self.alone, *self.in_company]
 
 
 def make_probes(
@@ -95,14 +106,25 @@ def make_probes(
             for value in column
         ]
 
-    odd = each([maker.odd() for maker in makers])
-    odd += _some(each([maker.edges() for maker in makers]), max(0, max_edges - len(odd)), generator)
+    alone = each([maker.odd() for maker in makers])
+    unusual = _some(each([maker.edges() for maker in makers]), max(0, max_edges - len(alone)), generator)
     learned = [[*_spread(maker.known), *_beside(thresholds.get(at, np.empty(0)))] for at, maker in enumerate(makers)]
-    odd += _some(each(learned), max_learned, generator)
-    odd += _with_nulls(columns, rows, generator)
+    unusual += _some(each(learned), max_learned, generator)
+    alone += _with_nulls(columns, rows, generator)
     for _ in range(MIXED_ROWS):
-        odd += [[maker.mild_edge() for maker in makers], [maker.any_edge() for maker in makers]]
-    return Probes([name for name, _ in columns], rows, odd)
+        alone += [[maker.mild_edge() for maker in makers], [maker.any_edge() for maker in makers]]
+    kinds = [kind for _, kind in columns]
+    in_company = [row for row in unusual if _bears_company(row, kinds)]
+    alone += [row for row in unusual if not _bears_company(row, kinds)]
+    return Probes([name for name, _ in columns], rows, alone, in_company)
+
+
+def _bears_company(row: Row, kinds: list[str]) -> bool:
+    """Whether all values have their column's own JSON type, and its numbers are finite in 32 bits."""
+    return all(
+        type(value) is _JSON_TYPES.get(kind, float) and (type(value) is not float or abs(value) <= _LARGEST_SINGLE)
+        for value, kind in zip(row, kinds, strict=True)
+    )
 
 
 def _some(rows: list[Row], most: int, generator: np.random.Generator) -> list[Row]:

@@ -89,10 +89,12 @@ def flatten(trees: Sequence[Tree], width: int) -> dict[str, Any]:
         if tree.cover is not None:
             parts["cover"].append(tree.cover[inner])
             parts["leaf_cover"].append(tree.cover[is_leaf])
-        for node in inner.tolist():
-            categories = (tree.members or {}).get(node, ())
-            members.extend(float(category) for category in categories)
-            member_starts.append(len(members))
+        if tree.members is None:
+            member_starts.extend([len(members)] * len(inner))
+        else:
+            for node in inner.tolist():
+                members.extend(float(category) for category in tree.members.get(node, ()))
+                member_starts.append(len(members))
         nodes += len(inner)
         leaf_starts.append(leaf_starts[-1] + int(is_leaf.sum()))
     types = {"feature": np.int32, "threshold": np.float64, "left": np.int32, "right": np.int32, "missing": np.bool_}
