@@ -116,6 +116,17 @@ def test_what_breaks_off_in_a_file_of_pytorchs_is_unreadable() -> None:
     assert imports(behind, ".bin")[0] == {("posix.system", "dangerous")}
 
 
+def test_objects_in_an_array_are_read() -> None:
+    numbers, objects = io.BytesIO(), io.BytesIO()
+    np.save(numbers, np.arange(3))
+    np.save(objects, np.array([os.system, 1], dtype=object), allow_pickle=True)
+    assert imports(numbers.getvalue()) == (set(), True)
+    found, is_readable = imports(objects.getvalue())
+    assert ("posix.system", "dangerous") in found
+    assert is_readable
+    assert not imports(objects.getvalue()[:-1])[1]
+
+
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_large_values_are_not_held(protocol: int) -> None:
     content = pickle.dumps([bytes(8 << 20) for _ in range(20 if protocol > 2 else 4)] + [os.system], protocol)
