@@ -89,6 +89,36 @@ def test_contributions_of_trees_add_up_to_the_score(model: Any, target: Any, sco
     np.testing.assert_allclose(total(explanation), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")  # scikit-learn's, between infinities
+def test_contributions_add_up_where_a_row_is_at_an_infinity():
+    train = TRAIN[NUMERIC].copy()
+    train.iloc[::9, 0] = -np.inf
+    train.iloc[::11, 1] = np.inf
+    train.iloc[::5, 2] = np.nan
+    model = ensemble.HistGradientBoostingRegressor(max_iter=10).fit(train, SCORE)
+    frame = make_frame(40, 3)[NUMERIC]
+    for at in range(4):
+        frame.iloc[at::8, at] = -np.inf
+        frame.iloc[at + 4 :: 8, at] = np.inf
+    frame.iloc[::7, 2] = np.nan
+    _, explanation = explainer(model, NUMERIC_COLUMNS).explain(batch_of(frame, NUMERIC_COLUMNS))
+    np.testing.assert_allclose(total(explanation)[:, 0], model.predict(frame), rtol=1e-9)
+
+
+def test_a_split_at_minus_infinity_keeps_minus_infinity_to_the_left():
+    tree = Tree(
+        feature=np.array([0, -1, -1]),
+        threshold=np.array([-np.inf, 0.0, 0.0]),
+        left=np.array([1, -1, -1]),
+        right=np.array([2, -1, -1]),
+        value=np.array([[0.0], [1.0], [5.0]]),
+        cover=np.array([4.0, 1.0, 3.0]),
+    )
+    shapley_values = TreeShapley(flatten([tree], 2))
+    rows = np.array([[-np.inf, 0.0], [-1e308, 0.0], [np.inf, -np.inf]])
+    np.testing.assert_allclose(shapley_values.explain(rows).sum(axis=2)[:, 0] + shapley_values.base, [1.0, 5.0, 5.0])
+
+
 def expectation(tree: Tree, row: np.ndarray, known: frozenset[int], node: int = 0) -> float:
     """Return a tree's value when only some features are known, by walking it as the definition says."""
     if tree.left[node] < 0:

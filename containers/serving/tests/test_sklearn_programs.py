@@ -316,6 +316,18 @@ def test_a_binarizer_of_what_may_be_32_bits_is_refused():
         compiled(model, [("n0", "float"), ("n1", "double")])
 
 
+def test_an_imputer_s_mark_that_32_bits_round_is_refused():
+    columns = [("n0", "float"), ("n1", "float")]
+    train = TRAIN[["n0", "n1"]].astype(np.float32)
+    train.iloc[::5, 0] = np.float32(0.1)
+    rounded = make_pipeline(SimpleImputer(missing_values=0.1), linear_model.Ridge()).fit(train, SCORE)
+    with pytest.raises(CannotCompileError, match="32-bit"):
+        compiled(rounded, columns)
+    compiled(rounded, [("n0", "double"), ("n1", "double")])
+    whole = make_pipeline(SimpleImputer(missing_values=-999.0), linear_model.Ridge()).fit(train, SCORE)
+    compiled(whole, columns)
+
+
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda e: type(e).__name__)
 @pytest.mark.filterwarnings("ignore")
 def test_encoders_of_numbers_leave_infinity_to_scikit_learn(encoder: Any):

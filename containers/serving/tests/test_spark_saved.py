@@ -52,6 +52,27 @@ def test_buckets_of_what_is_no_number(tmp_path: Path):
     assert bucketizer(tmp_path / "skip", **one, handleInvalid="skip").score(rows).tolist() == [0.0, 3.0]
 
 
+@pytest.mark.parametrize(("zero", "below", "above"), [(0.0, 1.0, 2.0), (-0.0, 2.0, 2.0)])
+def test_minus_zero_is_below_zero_as_in_java(tmp_path: Path, zero: float, below: float, above: float):
+    splits = [-1.0, -0.5, zero, 0.7, "Infinity"]
+    stage = {"inputCol": "a", "outputCol": "prediction", "splits": splits}
+    rows = batch([-0.0, 0.0], [0.0, 0.0], [-5e-324, 0.0], [5e-324, 0.0])
+    assert bucketizer(tmp_path / "model", **stage).score(rows).tolist() == [below, above, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("splits", [[0.0, 1.0, 2.0], [-2.0, -1.0, 0.0]])
+def test_minus_zero_is_outside_splits_that_begin_with_zero_and_inside_those_that_end_there(
+    tmp_path: Path, splits: list[float]
+):
+    program = bucketizer(tmp_path / "model", inputCol="a", outputCol="prediction", splits=splits)
+    if splits[0] == 0.0:
+        assert program.score(batch([0.0, 0.0])).tolist() == [0.0]
+        with pytest.raises(NotCoveredError):
+            program.score(batch([-0.0, 0.0]))
+    else:
+        assert program.score(batch([-0.0, 0.0], [0.0, 0.0])).tolist() == [1.0, 1.0]
+
+
 def test_a_null_stays_a_null_since_spark_4_2(tmp_path: Path):
     one = {"inputCol": "a", "outputCol": "prediction", "splits": SPLITS}
     rows = batch([-1.0, NAN], [NAN, 0.0], [0.7, NAN])

@@ -262,6 +262,8 @@ def _simple_imputer(builder: Builder, imputer: Any, value: Value) -> Value:
         return value
     if missing is None or (not is_null and not isinstance(missing, (int, float))):
         raise CannotCompileError("SimpleImputer on numbers with a mark that is no number")
+    if builder.singles and not is_null and float(np.float32(missing)) != float(missing):
+        raise CannotCompileError("SimpleImputer with a mark that 32-bit floats round")
     matrix = _numbers(builder, value, allow_null=is_null)
     fill = np.array([np.nan if entry is None else entry for entry in imputer.statistics_], dtype=float)
     flags = _imputer_flags(builder, imputer, matrix, is_null=is_null)

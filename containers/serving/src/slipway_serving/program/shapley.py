@@ -29,10 +29,10 @@ MAX_CELLS = 10_000_000
 
 @dataclass(frozen=True)
 class _Slot:
-    """The conditions of one path on one feature."""
+    """The conditions of one path on one feature; it has no lower limit where ``low`` is not-a-number."""
 
     share: float = 1.0
-    low: float = -np.inf
+    low: float = np.nan
     high: float = np.inf
     takes_null: bool = True
     members: frozenset[float] | None = None
@@ -99,7 +99,7 @@ class TreeShapley:
         leaves, depth = size.leaves, size.features
         self._value, self._width = value, int(flat["width"])
         self._feature = np.zeros((leaves, depth), np.intp)
-        self._share, self._low, self._high = (np.full((leaves, depth), fill) for fill in (1.0, -np.inf, np.inf))
+        self._share, self._low, self._high = (np.full((leaves, depth), fill) for fill in (1.0, np.nan, np.inf))
         self._null = np.ones((leaves, depth), bool)
         self._sets: list[tuple[int, int, np.ndarray, bool]] = []
         used = np.zeros(leaves, bool)
@@ -147,7 +147,7 @@ class TreeShapley:
 
     def _meets(self, rows: np.ndarray, leaves: slice) -> np.ndarray:
         values = rows[:, self._feature[leaves]]
-        inside = (values > self._low[leaves]) & (values <= self._high[leaves])
+        inside = ~(values <= self._low[leaves]) & (values <= self._high[leaves])
         meets = np.where(np.isnan(values), self._null[leaves], inside)
         first, end = (bisect_left(self._sets, at, key=itemgetter(0)) for at in (leaves.start, leaves.stop))
         for leaf, slot, categories, is_in in self._sets[first:end]:
@@ -190,4 +190,4 @@ def _narrow(flat: dict[str, Any], node: int, slot: _Slot, share: float, *, is_le
             return _Slot(share, takes_null=False, members=slot.members - left)
     if is_left:
         return _Slot(share, slot.low, min(slot.high, threshold), takes_null)
-    return _Slot(share, max(slot.low, threshold), slot.high, takes_null)
+    return _Slot(share, float(np.fmax(slot.low, threshold)), slot.high, takes_null)

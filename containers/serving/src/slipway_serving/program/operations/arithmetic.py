@@ -87,14 +87,18 @@ def spark_bucket(step: Step) -> Run:
     """Return the number of the interval between ``splits``; the last one holds its upper limit too.
 
     ``nulls`` says what becomes of not-a-number: ``keep`` gives it the number after the last one, ``pass`` leaves it as
-    it is; ``refuse`` is what programs do that do not say.
+    it is; ``refuse`` is what programs do that do not say. As in Java, -0.0 is less than 0.0: it is in the interval below
+    a split at zero. https://docs.oracle.com/en/java/javase/17/docs/api/java.base/java/util/Arrays.html
     """
     splits, nulls = np.asarray(step["splits"], float), step.get("nulls", "refuse")
     last = len(splits) - 2
+    has_zero = bool(((splits == 0.0) & ~np.signbit(splits)).any())
 
     def run(matrix: np.ndarray) -> np.ndarray:
         buckets = np.searchsorted(splits, matrix, side="right") - 1.0
         buckets[matrix == splits[-1]] = last
+        if has_zero:
+            buckets[(matrix == 0.0) & np.signbit(matrix)] = np.searchsorted(splits, 0.0) - 1.0
         absent = np.isnan(matrix)
         if (buckets < 0).any() or ((buckets > last) & ~absent).any():
             raise NotCoveredError("a number outside all intervals")
