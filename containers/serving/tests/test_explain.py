@@ -31,11 +31,14 @@ from test_sklearn_programs import (
 from slipway_serving.convert.builder import Builder
 from slipway_serving.convert.sklearn_estimators import compile_estimator
 from slipway_serving.convert.sklearn_transformers import frame_of
+from slipway_serving.engines.build import load_engine
 from slipway_serving.forms.batch import Batch
+from slipway_serving.message import Request
 from slipway_serving.program import explain, shapley
 from slipway_serving.program.explain import CannotExplainError, Explainer, check_explainable
 from slipway_serving.program.forest import Tree, flatten, sum_leaves
 from slipway_serving.program.shapley import TreeShapley
+from slipway_serving.selftest import SelfTest, run_self_test
 
 
 def explainer(estimator: Any, columns: list[tuple[str, str]]) -> Explainer:
@@ -324,6 +327,40 @@ def test_the_answer_has_one_more_key_only_when_asked(tmp_path: Path):
         assert np.array(contributions["values"]).shape == (2, 1, 4)
         scores = np.array(contributions["values"]).sum(axis=2)[:, 0] + contributions["base"][0]
         assert answer["predictions"] == (scores > 0).astype(int).tolist()
+
+
+def test_the_self_test_explains_one_row_and_compares_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model = models.save_linear(tmp_path / "model")
+    models.compile_model(model)
+    explained: list[int] = []
+    explain_batch = Explainer.explain
+
+    def noted(self: Explainer, batch: Batch) -> Any:
+        explained.append(batch.size)
+        return explain_batch(self, batch)
+
+    monkeypatch.setattr(Explainer, "explain", noted)
+    engine = load_engine(model, "contributions")
+    split = {
+        "columns": ["c0", "c1", "c2", "c3"],
+        "data": [[1, 2, 3, 4], [0, 0, 0, 0], [-1, -2, -3, -4]],
+        "index": [7, 8, 9],
+    }
+    request = Request(json.dumps({"dataframe_split": split}).encode(), explain=False)
+    answers = json.loads(engine.answer(request).body)["predictions"]
+    text = "c0,c1,c2,c3\n1,2,3,4\n"
+    golden = {"json": {"dataframe_split": split}, "answers": answers, "csv": text, "csv_answers": answers[:1]}
+
+    def outcome(**changed: Any) -> SelfTest:
+        (model / "golden.json").write_text(json.dumps({**golden, **changed}))
+        explained.clear()
+        return run_self_test(model, engine.answer, explain=True)
+
+    assert (outcome(), explained) == (SelfTest(True, 5), [1])
+    assert not outcome(answers=[*answers[:2], 1 - answers[2]]).passed
+    monkeypatch.setattr(Explainer, "explain", lambda self, batch: (1 - explain_batch(self, batch)[0], {}))
+    engine = load_engine(model, "contributions")
+    assert not outcome().passed
 
 
 def test_a_model_that_cannot_be_explained_says_so_at_the_start(linear_model: Path, tmp_path: Path):

@@ -11,11 +11,15 @@ CSV = "text/csv"
 
 @dataclass(slots=True)
 class Request:
-    """One call of ``/invocations``: the body as received, its content type, the wanted answer type."""
+    """One call of ``/invocations``: the body as received, its content type, the wanted answer type.
+
+    ``explain`` is off for the self-test, which compares predictions and need not wait for contributions.
+    """
 
     body: bytes
     content_type: str = JSON
     accept: str = ""
+    explain: bool = True
 
 
 @dataclass(slots=True)

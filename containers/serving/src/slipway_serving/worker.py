@@ -54,7 +54,7 @@ def make_app(settings: Settings, board: Board, worker: int) -> App:
     started = time.perf_counter()
     try:
         engine = load_engine(settings.model_dir, settings.explain)
-        self_test = run_self_test(settings.model_dir, engine.answer)
+        self_test = run_self_test(settings.model_dir, engine.answer, explain=bool(settings.explain))
     except BaseException:  # a model's SystemExit or a panic of an extension in Rust would be tried again without end
         _logger.exception("the model in %s cannot be served", settings.model_dir)
         raise SystemExit(LOAD_FAILED) from None

@@ -160,7 +160,7 @@ class FastEngine:
             batch = reader.read(body)
             if batch.size > most_rows:
                 return None
-            answer = self._score(batch)
+            answer = self._score(batch, explain=request.explain)
         except NotCoveredError:
             return None
         except RequestError:
@@ -172,8 +172,10 @@ class FastEngine:
             return Response(200, answer)
         return jsonlines.answer_as_asked(answer, request.accept)
 
-    def _score(self, batch: Batch) -> bytes:
-        return encode(self._scorer.score(batch)) if self._explain is None else self._explained(batch)
+    def _score(self, batch: Batch, *, explain: bool = True) -> bytes:
+        if self._explain is None or not explain:
+            return encode(self._scorer.score(batch))
+        return self._explained(batch)
 
     def _explained(self, batch: Batch) -> bytes:
         """Return the answer with the additional key ``contributions``."""

@@ -87,8 +87,8 @@ def spark_bucket(step: Step) -> Run:
     """Return the number of the interval between ``splits``; the last one holds its upper limit too.
 
     ``nulls`` says what becomes of not-a-number: ``keep`` gives it the number after the last one, ``pass`` leaves it as
-    it is; ``refuse`` is what programs do that do not say. As in Java, -0.0 is less than 0.0: it is in the interval below
-    a split at zero. https://docs.oracle.com/en/java/javase/17/docs/api/java.base/java/util/Arrays.html
+    it is; ``refuse`` is what programs do that do not say. As in Java, -0.0 is less than 0.0: it is in the interval
+    below a split at zero. https://docs.oracle.com/en/java/javase/17/docs/api/java.base/java/util/Arrays.html
     """
     splits, nulls = np.asarray(step["splits"], float), step.get("nulls", "refuse")
     last = len(splits) - 2
