@@ -52,6 +52,20 @@ def test_another_tool_reads_and_verifies_the_whole_image(
     assert {layer.digest[7:] for layer in built.layers} <= {path.name for path in copy.iterdir()}
 
 
+def test_a_base_behind_a_login_is_read_with_what_another_tool_has_kept(
+    docker_registry: DockerRegistry, request_for: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build_image(request_for("v1"), docker_registry.client(), cache_dir=tmp_path / "cache")
+    base = f"{docker_registry.host}/slipway/flights:v1"
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    (tmp_path / "docker").mkdir()
+    with pytest.raises(AccessDeniedError, match="401"):
+        resolve_base(base)
+    account = ["--username", "AWS", "--password", "secret-for-tests", "--tls-verify=false"]
+    skopeo("login", "--authfile", str(tmp_path / "docker" / "config.json"), *account, docker_registry.host)
+    assert resolve_base(base).digest == built.digest
+
+
 def test_a_second_build_sends_no_byte(docker_registry: DockerRegistry, request_for: Requests, tmp_path: Path) -> None:
     client = docker_registry.client()
     first = build_image(request_for("v1"), client, cache_dir=tmp_path / "one")
