@@ -419,7 +419,7 @@ ORDINARY = st.tuples(
     st.booleans(),
     st.sampled_from(["Bern", "Oslo", "Rome", "Atlantis"]),
 )
-SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(rows=st.lists(ORDINARY, min_size=1, max_size=5))

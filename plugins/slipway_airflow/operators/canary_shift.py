@@ -93,8 +93,10 @@ class CanaryShiftOperator(CanaryGuardOperator):
 
     def _is_shifted(self, canary: CanaryUnderWay, number: int) -> bool:
         """Tell whether a try before this one has come as far as the weights: then the step's judge obeys a hold."""
-        found = settled(self.hook.client("sagemaker"), self.endpoint, time.sleep)
-        return has_weights(found, canary.weights(number))
+        sagemaker = self.hook.client("sagemaker")
+        if describe(sagemaker, "endpoint", self.endpoint) is None:
+            return False  # whoever watches what has traffic says so
+        return has_weights(settled(sagemaker, self.endpoint, time.sleep), canary.weights(number))
 
     def _shift(self, canary: CanaryUnderWay, number: int) -> bool:
         sagemaker = self.hook.client("sagemaker")

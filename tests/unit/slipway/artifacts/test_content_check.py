@@ -3,10 +3,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.artifacts.content_check import (
@@ -76,6 +77,7 @@ def test_a_tag_that_is_no_md5_is_no_checksum(tag: str) -> None:
     assert tag_checksum(tag) is None
 
 
+@cache
 def checksums() -> dict[str, Checksum | None]:
     eights, fives = parts(8), parts(5)
     return {
@@ -93,6 +95,7 @@ def likely(expected: Checksum) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", list(checksums()))
+@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(0, len(CONTENT)), max_size=4))
 def test_content_is_held_against_it_however_it_arrives(file: Path, kind: str, cuts: list[int]) -> None:
     expected = checksums()[kind]
